@@ -1,0 +1,1 @@
+//! One prediction in one sandbox: the paragraph the program is about.

@@ -1,0 +1,5 @@
+//! The content-addressed store of root file system layers, and what fills it.
+
+mod key;
+
+pub use key::{ImageConfig, ImageKey, LayerKey};

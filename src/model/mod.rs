@@ -1,0 +1,17 @@
+//! The words of evalrun: values without behaviour of their own, shared by every other module.
+
+mod digest;
+mod env_spec;
+mod instance;
+mod outcome;
+mod prediction;
+mod verdict;
+
+pub use digest::{Digest, DigestBuilder, ParseDigestError};
+pub use env_spec::{EnvSpec, PythonSpec, RepoSource, RootSource};
+pub use instance::{Asset, AssetSource, EvalType, Instance, InstanceId, InvalidId};
+pub use outcome::{KilledBy, LimitsHit, Outcome, Status, Usage};
+pub use prediction::{Prediction, PredictionKey};
+pub use verdict::{
+    Evaluation, InfraCause, LogProblem, Phase, Section, TestLists, TestStatus, TestsReport, Verdict,
+};

@@ -1,0 +1,1 @@
+//! A scripted back-end for tests.
