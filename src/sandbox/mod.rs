@@ -1,5 +1,5 @@
 //! Sandboxes: create, exec, stream, copy, snapshot, terminate. The traits say what a sandbox does;
-//! [`native`] and later back-ends say how.
+//! `native` and later back-ends say how.
 
 mod command;
 mod error;

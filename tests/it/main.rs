@@ -1,0 +1,5 @@
+//! The one integration-test binary: a file a subject, a `mod` line for each.
+
+#![expect(clippy::unwrap_used, reason = "what the tests share may panic as they do")]
+
+mod architecture;
