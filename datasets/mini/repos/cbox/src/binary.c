@@ -1,6 +1,0 @@
-#include "cbox.h"
-
-int binary(const char *text)
-{
-    return *text == '1';
-}

@@ -1,6 +1,0 @@
-#include "cbox.h"
-
-int bits(unsigned number)
-{
-    return number != 0;
-}

@@ -1,7 +1,0 @@
-#include "cbox.h"
-
-int clamp(int number, int low, int high)
-{
-    (void)high;
-    return number < low ? low : number;
-}

@@ -1,8 +1,0 @@
-#include "cbox.h"
-#include "check.h"
-
-int main(void)
-{
-    CHECK(clamp_below, clamp(1, 3, 5) == 3);
-    return DONE;
-}
