@@ -1,5 +1,27 @@
 //! The content-addressed store of root file system layers, and what fills it.
+//!
+//! Everything here blocks: asynchronous callers go through `tokio::task::spawn_blocking`.
 
+mod error;
+pub mod host;
+mod import;
 mod key;
+mod lock;
+mod names;
+mod record;
+mod remove;
+mod store;
+mod tags;
+pub mod unpack;
+mod usage;
+mod workshop;
 
+pub use error::StoreError;
+pub use host::host_key;
+pub use import::{import_archive, import_directory, import_tar};
 pub use key::{ImageConfig, ImageKey, LayerKey};
+pub use lock::UseGuard;
+pub use record::{ImageEntry, Marks, NewImage, StoredImage, TagOrigin};
+pub use remove::remove_tree;
+pub use store::Store;
+pub use workshop::NewLayer;

@@ -13,5 +13,6 @@ pub use instance::{Asset, AssetSource, EvalType, Instance, InstanceId, InvalidId
 pub use outcome::{KilledBy, LimitsHit, Outcome, Status, Usage};
 pub use prediction::{Prediction, PredictionKey};
 pub use verdict::{
-    Evaluation, InfraCause, LogProblem, Phase, Section, TestLists, TestStatus, TestsReport, Verdict,
+    Evaluation, InfraCause, LogProblem, Phase, Section, TestLists, TestStatus, TestsReport,
+    Verdict, VerdictKind,
 };

@@ -116,20 +116,77 @@ pub enum Verdict {
     },
 }
 
-impl Verdict {
+/// Which verdict, without what it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VerdictKind {
+    /// [`Verdict::Resolved`].
+    Resolved,
+    /// [`Verdict::Unresolved`].
+    Unresolved,
+    /// [`Verdict::EmptyPatch`].
+    EmptyPatch,
+    /// [`Verdict::PatchRejected`].
+    PatchRejected,
+    /// [`Verdict::TestPatchRejected`].
+    TestPatchRejected,
+    /// [`Verdict::TestsStopped`].
+    TestsStopped,
+    /// [`Verdict::LogUnusable`].
+    LogUnusable,
+    /// [`Verdict::Infra`].
+    Infra,
+}
+
+impl VerdictKind {
+    /// Every kind, in the order of reports.
+    pub const ALL: [Self; 8] = [
+        Self::Resolved,
+        Self::Unresolved,
+        Self::EmptyPatch,
+        Self::PatchRejected,
+        Self::TestPatchRejected,
+        Self::TestsStopped,
+        Self::LogUnusable,
+        Self::Infra,
+    ];
+
     /// Its name in reports: `resolved`, `unresolved`, `empty_patch`, …
     #[must_use]
-    pub fn name(&self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Resolved { .. } => "resolved",
-            Self::Unresolved { .. } => "unresolved",
+            Self::Resolved => "resolved",
+            Self::Unresolved => "unresolved",
             Self::EmptyPatch => "empty_patch",
             Self::PatchRejected => "patch_rejected",
             Self::TestPatchRejected => "test_patch_rejected",
-            Self::TestsStopped { .. } => "tests_stopped",
-            Self::LogUnusable { .. } => "log_unusable",
-            Self::Infra { .. } => "infra",
+            Self::TestsStopped => "tests_stopped",
+            Self::LogUnusable => "log_unusable",
+            Self::Infra => "infra",
         }
+    }
+}
+
+impl Verdict {
+    /// Which verdict it is.
+    #[must_use]
+    pub fn kind(&self) -> VerdictKind {
+        match self {
+            Self::Resolved { .. } => VerdictKind::Resolved,
+            Self::Unresolved { .. } => VerdictKind::Unresolved,
+            Self::EmptyPatch => VerdictKind::EmptyPatch,
+            Self::PatchRejected => VerdictKind::PatchRejected,
+            Self::TestPatchRejected => VerdictKind::TestPatchRejected,
+            Self::TestsStopped { .. } => VerdictKind::TestsStopped,
+            Self::LogUnusable { .. } => VerdictKind::LogUnusable,
+            Self::Infra { .. } => VerdictKind::Infra,
+        }
+    }
+
+    /// Its name in reports: `resolved`, `unresolved`, `empty_patch`, …
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.kind().name()
     }
 
     /// The expected tests, where they could be judged.

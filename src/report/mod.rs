@@ -1,1 +1,16 @@
-//! What people and programs read of a run.
+//! What people and programs read of a run: pure functions from what the journal says to text.
+
+mod instance;
+mod layout;
+mod manifest;
+mod python_json;
+mod summary;
+mod table;
+mod totals;
+
+pub use instance::instance_report;
+pub use layout::RunDir;
+pub use manifest::manifest;
+pub use summary::{Summary, summary};
+pub use table::table;
+pub use totals::{Counts, ModelReport, Report};

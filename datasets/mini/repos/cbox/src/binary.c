@@ -1,0 +1,6 @@
+#include "cbox.h"
+
+int binary(const char *text)
+{
+    return *text == '1';
+}

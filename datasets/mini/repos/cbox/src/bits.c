@@ -1,0 +1,6 @@
+#include "cbox.h"
+
+int bits(unsigned number)
+{
+    return number != 0;
+}

@@ -1,0 +1,6 @@
+#include "cbox.h"
+
+int gcd(int a, int b)
+{
+    return b == 0 ? a : b;
+}

@@ -1,0 +1,8 @@
+#include "cbox.h"
+#include "check.h"
+
+int main(void)
+{
+    CHECK(binary_of_one, binary("1") == 1);
+    return DONE;
+}

@@ -1,0 +1,83 @@
+//! What can go wrong with the store and with what fills it.
+
+use super::unpack::UnpackError;
+use super::{ImageKey, LayerKey};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// The store, or a source of layers, failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// A file operation; the message names the path.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+    /// A system call on a path.
+    #[error("{what} {path}: {source}")]
+    Call {
+        /// What was tried.
+        what: &'static str,
+        /// The path.
+        path: PathBuf,
+        /// The system's answer.
+        source: io::Error,
+    },
+    /// The image is not in the store.
+    #[error("image {0} is not in the store")]
+    NoSuchImage(ImageKey),
+    /// No image of this name is in the store.
+    #[error("no image in the store is named `{0}`")]
+    NoSuchName(String),
+    /// An image names a layer that is not there.
+    #[error("layer {0} is not in the store, though an image needs it")]
+    NoSuchLayer(LayerKey),
+    /// A file of the store cannot be read.
+    #[error("{path}: {why}; remove it and what it names is made again")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The store was made by another kind of user.
+    #[error("{home}: {why}; choose another directory with EVALRUN_HOME")]
+    Foreign {
+        /// The store's home.
+        home: PathBuf,
+        /// What does not fit.
+        why: String,
+    },
+    /// Another process uses the store.
+    #[error("{home} is in use by another evalrun; try again when it has ended")]
+    InUse {
+        /// The store's home.
+        home: PathBuf,
+    },
+    /// A tar stream could not be unpacked.
+    #[error(transparent)]
+    Unpack(#[from] UnpackError),
+    /// An archive, layout or registry says something that cannot be used.
+    #[error("{source_name}: {why}")]
+    Source {
+        /// The archive, directory or reference.
+        source_name: String,
+        /// What is wrong.
+        why: String,
+    },
+}
+
+impl StoreError {
+    /// For `map_err`: names the call and the path.
+    pub(crate) fn call<E: Into<io::Error>>(
+        what: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(E) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Call { what, path, source: source.into() }
+    }
+
+    /// A source that cannot be used.
+    pub(crate) fn source_error(name: impl ToString, why: impl ToString) -> Self {
+        Self::Source { source_name: name.to_string(), why: why.to_string() }
+    }
+}

@@ -1,0 +1,47 @@
+//! Locks between processes, by flock(2): they end with the process, however it ends.
+
+use super::StoreError;
+use fs_err::{File, OpenOptions};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use std::path::Path;
+
+/// Keeps what is in the store in its place. Ends when dropped.
+#[derive(Debug)]
+pub struct UseGuard {
+    _file: File,
+}
+
+/// Opens (and makes) a lock file.
+fn open(path: &Path) -> Result<File, StoreError> {
+    Ok(OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?)
+}
+
+/// Waits for a shared lock.
+pub(super) fn shared(path: &Path) -> Result<UseGuard, StoreError> {
+    take(path, FlockOperation::LockShared)?
+        .ok_or_else(|| StoreError::call("lock", path)(Errno::AGAIN))
+}
+
+/// Waits for an exclusive lock.
+pub(super) fn exclusive(path: &Path) -> Result<UseGuard, StoreError> {
+    take(path, FlockOperation::LockExclusive)?
+        .ok_or_else(|| StoreError::call("lock", path)(Errno::AGAIN))
+}
+
+/// An exclusive lock if nobody holds one now.
+pub(super) fn try_exclusive(path: &Path) -> Result<Option<UseGuard>, StoreError> {
+    take(path, FlockOperation::NonBlockingLockExclusive)
+}
+
+fn take(path: &Path, operation: FlockOperation) -> Result<Option<UseGuard>, StoreError> {
+    let file = open(path)?;
+    loop {
+        match flock(&file, operation) {
+            Ok(()) => return Ok(Some(UseGuard { _file: file })),
+            Err(Errno::INTR) => {}
+            Err(Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(StoreError::call("lock", path)(error)),
+        }
+    }
+}

@@ -1,0 +1,485 @@
+//! The store: layers and images on disk, shared by processes.
+
+use super::lock::{self, UseGuard};
+use super::record::{self, LayerRecord};
+use super::workshop::{NewLayer, Workshop};
+use super::{
+    ImageEntry, ImageKey, LayerKey, Marks, NewImage, StoreError, StoredImage, remove_tree, usage,
+};
+use jiff::Timestamp;
+use rustix::fs::{Mode, XattrFlags};
+use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A handle on the store below one home directory; clones share it.
+#[derive(Clone, Debug)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    home: PathBuf,
+    layers: PathBuf,
+    images: PathBuf,
+    marks: Marks,
+    workshop: Workshop,
+}
+
+/// `layers-v1/store.json`.
+#[derive(Serialize, Deserialize)]
+struct StoreRecord {
+    marks: Marks,
+}
+
+impl Store {
+    /// Opens the store below `home`, and makes it where there is none.
+    ///
+    /// # Errors
+    /// [`StoreError::Foreign`] if another kind of user made it; trouble with files.
+    pub fn open(home: &Path) -> Result<Self, StoreError> {
+        let home = std::path::absolute(home)?;
+        let layers = home.join("layers-v1");
+        let images = home.join("images-v1");
+        fs_err::create_dir_all(&layers)?;
+        fs_err::create_dir_all(images.join("tags"))?;
+        // Layers hold set-user-id programs of images: nobody else may reach them.
+        rustix::fs::chmod(&layers, Mode::RWXU).map_err(StoreError::call("chmod", &layers))?;
+        let tag = home.join("CACHEDIR.TAG");
+        if !tag.exists() {
+            fs_err::write(&tag, "Signature: 8a477f597d28d172789f06886806bc55\n")?;
+        }
+        let marks = settle_marks(&home, &layers)?;
+        let workshop = Workshop::new(layers.clone());
+        Ok(Self { inner: Arc::new(Inner { home, layers, images, marks, workshop }) })
+    }
+
+    /// The directory everything is below.
+    #[must_use]
+    pub fn home(&self) -> &Path {
+        &self.inner.home
+    }
+
+    /// In which form this store's layers carry whiteouts and opaque directories.
+    #[must_use]
+    pub fn marks(&self) -> Marks {
+        self.inner.marks
+    }
+
+    /// Keeps everything in its place until the guard is dropped; waits while another process
+    /// prunes.
+    ///
+    /// # Errors
+    /// The lock file cannot be opened or locked.
+    pub fn use_lock(&self) -> Result<UseGuard, StoreError> {
+        lock::shared(&self.lock_path())
+    }
+
+    /// The image of this key, if it and all its layers are here.
+    ///
+    /// # Errors
+    /// Its files cannot be read or make no sense.
+    pub fn image(&self, key: &ImageKey) -> Result<Option<StoredImage>, StoreError> {
+        let path = self.image_path(key);
+        let Some(mut image) = record::read::<StoredImage>(&path)? else { return Ok(None) };
+        if image.key != *key {
+            let why = format!("it says it is image {}", image.key);
+            return Err(StoreError::Damaged { path, why });
+        }
+        image.size = 0;
+        for layer in &image.layers {
+            match self.layer(layer)? {
+                Some(layer) => image.size += layer.bytes,
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(image))
+    }
+
+    /// Whether the image and all its layers are here.
+    #[must_use]
+    pub fn contains(&self, key: &ImageKey) -> bool {
+        matches!(self.image(key), Ok(Some(_)))
+    }
+
+    /// Where the files of a layer are, in overlayfs' own form of whiteouts (see [`Store::marks`]).
+    #[must_use]
+    pub fn layer_dir(&self, key: &LayerKey) -> PathBuf {
+        self.layer_home(key).join("fs")
+    }
+
+    /// Begins a layer: a directory to fill, on the store's file system.
+    ///
+    /// # Errors
+    /// Trouble with files.
+    pub fn begin(&self) -> Result<NewLayer, StoreError> {
+        let layer = NewLayer::new(self.clone(), self.inner.workshop.fresh("layer")?)?;
+        fs_err::create_dir(layer.root())?;
+        rustix::fs::chmod(layer.root(), Mode::from_raw_mode(0o755))
+            .map_err(StoreError::call("chmod", layer.root()))?;
+        Ok(layer)
+    }
+
+    /// Takes `dir` (an overlay's upper directory on the same file system, unmounted) as a layer, by
+    /// rename: the directory is gone afterwards, whether the layer is new or was here already.
+    /// Durable when it returns.
+    ///
+    /// # Errors
+    /// [`StoreError::NoSuchImage`] if the parent is not here; trouble with files.
+    pub fn adopt(&self, dir: &Path, image: NewImage) -> Result<ImageKey, StoreError> {
+        self.take(dir, image, true)
+    }
+
+    /// As [`Store::adopt`], but without waiting for the disk: the layer is good until the machine
+    /// stops, and made again after that.
+    ///
+    /// # Errors
+    /// As [`Store::adopt`].
+    pub fn adopt_unsynced(&self, dir: &Path, image: NewImage) -> Result<ImageKey, StoreError> {
+        self.take(dir, image, false)
+    }
+
+    fn take(&self, dir: &Path, image: NewImage, synced: bool) -> Result<ImageKey, StoreError> {
+        let layers = self.layers_above(image.parent.as_ref(), image.key)?;
+        let layer = NewLayer::new(self.clone(), self.inner.workshop.fresh("adopted")?)?;
+        fs_err::rename(dir, layer.root())?;
+        self.place(layer.directory(), image.key, synced)?;
+        self.register(image, layers)
+    }
+
+    /// All images, by key.
+    ///
+    /// # Errors
+    /// A file of the store cannot be read or makes no sense.
+    pub fn images(&self) -> Result<Vec<ImageEntry>, StoreError> {
+        let names = self.names()?;
+        let mut entries = Vec::new();
+        for key in self.image_keys()? {
+            let Some(image) = self.image(&key)? else { continue };
+            let names = names.get(&key).cloned().unwrap_or_default();
+            entries.push(ImageEntry { image, names });
+        }
+        Ok(entries)
+    }
+
+    /// Takes an image and its names away. Its layers stay until [`Store::prune`].
+    ///
+    /// # Errors
+    /// Trouble with files. No such image is no error.
+    pub fn forget(&self, key: &ImageKey) -> Result<(), StoreError> {
+        for (name, _) in self.names()?.remove(key).unwrap_or_default() {
+            self.untag(&name)?;
+        }
+        match fs_err::remove_file(self.image_path(key)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes what processes that died left half-made; returns how many things.
+    ///
+    /// # Errors
+    /// Trouble with files.
+    pub fn sweep(&self) -> Result<usize, StoreError> {
+        self.inner.workshop.sweep()
+    }
+
+    /// The keys of all images that are written down, whether or not their layers are here.
+    pub(super) fn image_keys(&self) -> Result<BTreeSet<ImageKey>, StoreError> {
+        let mut keys = BTreeSet::new();
+        for entry in fs_err::read_dir(&self.inner.images)? {
+            let name = entry?.file_name();
+            let Some(digits) = name.to_str().and_then(|name| name.strip_suffix(".json")) else {
+                continue;
+            };
+            if let Ok(digest) = digits.parse() {
+                keys.insert(ImageKey(digest));
+            }
+        }
+        Ok(keys)
+    }
+
+    /// The keys of all layers in place.
+    pub(super) fn layer_keys(&self) -> Result<BTreeSet<LayerKey>, StoreError> {
+        let mut keys = BTreeSet::new();
+        for entry in fs_err::read_dir(&self.inner.layers)? {
+            if let Some(Ok(digest)) = entry?.file_name().to_str().map(str::parse) {
+                keys.insert(LayerKey(digest));
+            }
+        }
+        Ok(keys)
+    }
+
+    /// What is written down of a layer; `None` if it is not here, or was not on disk when the
+    /// machine stopped.
+    pub(super) fn layer(&self, key: &LayerKey) -> Result<Option<LayerRecord>, StoreError> {
+        let path = self.layer_home(key).join("layer.json");
+        let Some(layer) = record::read::<LayerRecord>(&path)? else { return Ok(None) };
+        if layer.key != *key {
+            let why = format!("it says it is layer {}", layer.key);
+            return Err(StoreError::Damaged { path, why });
+        }
+        match &layer.unsynced_boot {
+            Some(boot) if *boot != boot_id()? => Ok(None),
+            _ => Ok(Some(layer)),
+        }
+    }
+
+    /// The layers of an image made of one more layer on `parent`.
+    pub(super) fn layers_above(
+        &self,
+        parent: Option<&ImageKey>,
+        key: LayerKey,
+    ) -> Result<Vec<LayerKey>, StoreError> {
+        let mut layers = match parent {
+            Some(parent) => self.need(parent)?.layers,
+            None => Vec::new(),
+        };
+        layers.push(key);
+        Ok(layers)
+    }
+
+    /// The image of this key, or an error that says it is not here.
+    pub(super) fn need(&self, key: &ImageKey) -> Result<StoredImage, StoreError> {
+        self.image(key)?.ok_or(StoreError::NoSuchImage(*key))
+    }
+
+    /// Renames a finished layer (`directory` holds `fs`) into its place.
+    pub(super) fn place(
+        &self,
+        directory: &Path,
+        key: LayerKey,
+        synced: bool,
+    ) -> Result<(), StoreError> {
+        let home = self.layer_home(&key);
+        if self.layer(&key)?.is_some() {
+            return Ok(());
+        }
+        let used = usage::of_tree(&directory.join("fs"))?;
+        let layer = LayerRecord {
+            key,
+            bytes: used.bytes,
+            entries: used.entries,
+            created: Timestamp::now(),
+            unsynced_boot: if synced { None } else { Some(boot_id()?) },
+        };
+        let path = directory.join("layer.json");
+        let bytes = serde_json::to_vec(&layer).map_err(io::Error::from)?;
+        fs_err::write(&path, bytes)?;
+        if synced {
+            let handle = fs_err::File::open(directory)?;
+            rustix::fs::syncfs(&handle).map_err(StoreError::call("sync", directory))?;
+        }
+        self.rename_into(directory, &home, &key)?;
+        if synced { record::sync_directory(&self.inner.layers) } else { Ok(()) }
+    }
+
+    /// Renames a layer into its place. One that is there and good stays; one that is there and
+    /// cannot be trusted makes way.
+    fn rename_into(&self, from: &Path, to: &Path, key: &LayerKey) -> Result<(), StoreError> {
+        for _ in 0..3 {
+            match rustix::fs::rename(from, to) {
+                Ok(()) => return Ok(()),
+                Err(Errno::EXIST | Errno::NOTEMPTY) if self.layer(key)?.is_some() => return Ok(()),
+                Err(Errno::EXIST | Errno::NOTEMPTY) => self.discard(to)?,
+                Err(error) => return Err(StoreError::call("rename a layer to", to)(error)),
+            }
+        }
+        Err(StoreError::call("rename a layer to", to)(Errno::NOTEMPTY))
+    }
+
+    /// Takes a directory out of sight at once, and then removes it.
+    pub(super) fn discard(&self, path: &Path) -> Result<(), StoreError> {
+        let aside = self.inner.workshop.fresh("dead")?;
+        match fs_err::rename(path, &aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        Ok(remove_tree(&aside)?)
+    }
+
+    /// Writes an image down. Its layers must be in place.
+    pub(super) fn register(
+        &self,
+        image: NewImage,
+        layers: Vec<LayerKey>,
+    ) -> Result<ImageKey, StoreError> {
+        let mut binds = match &image.parent {
+            Some(parent) => self.need(parent)?.binds,
+            None => Vec::new(),
+        };
+        for bind in image.binds {
+            if !binds.contains(&bind) {
+                binds.push(bind);
+            }
+        }
+        let key = ImageKey::from(image.key);
+        let stored = StoredImage {
+            key,
+            layers,
+            config: image.config,
+            binds,
+            size: 0,
+            created: Timestamp::now(),
+        };
+        record::write(&self.image_path(&key), &stored)?;
+        Ok(key)
+    }
+
+    pub(super) fn image_path(&self, key: &ImageKey) -> PathBuf {
+        self.inner.images.join(format!("{key}.json"))
+    }
+
+    pub(super) fn layer_home(&self, key: &LayerKey) -> PathBuf {
+        self.inner.layers.join(key.to_string())
+    }
+
+    pub(super) fn tags_path(&self) -> PathBuf {
+        self.inner.images.join("tags")
+    }
+
+    pub(super) fn lock_path(&self) -> PathBuf {
+        self.inner.layers.join("use.lock")
+    }
+
+    /// A path in this process's workshop that nothing has used.
+    pub(super) fn fresh(&self, kind: &str) -> Result<PathBuf, StoreError> {
+        self.inner.workshop.fresh(kind)
+    }
+}
+
+/// Which marks this process can set, checked against those the store was made with.
+fn settle_marks(home: &Path, layers: &Path) -> Result<Marks, StoreError> {
+    let path = layers.join("store.json");
+    let able = able_marks(layers)?;
+    match record::read::<StoreRecord>(&path)? {
+        Some(StoreRecord { marks }) if marks == able => {}
+        Some(StoreRecord { marks: Marks::Trusted }) => {
+            let why = "root made this store, and you are not root".to_owned();
+            return Err(StoreError::Foreign { home: home.to_owned(), why });
+        }
+        Some(StoreRecord { marks: Marks::User }) => {
+            let why = "an unprivileged user made this store, and you are root".to_owned();
+            return Err(StoreError::Foreign { home: home.to_owned(), why });
+        }
+        None => record::write(&path, &StoreRecord { marks: able })?,
+    }
+    Ok(able)
+}
+
+/// Tries a `trusted.*` attribute, which only the machine's root may set.
+fn able_marks(layers: &Path) -> Result<Marks, StoreError> {
+    let probe = tempfile::Builder::new()
+        .prefix(".probe-")
+        .tempdir_in(layers)
+        .map_err(StoreError::call("create a directory in", layers))?;
+    let set =
+        rustix::fs::setxattr(probe.path(), "trusted.overlay.opaque", b"y", XattrFlags::empty());
+    Ok(if set.is_ok() { Marks::Trusted } else { Marks::User })
+}
+
+/// What names the present boot of the machine.
+fn boot_id() -> Result<String, StoreError> {
+    Ok(fs_err::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::layers::{ImageConfig, TagOrigin};
+    use crate::model::Digest;
+
+    fn key(text: &str) -> LayerKey {
+        LayerKey(Digest::of(text))
+    }
+
+    fn new_image(text: &str, parent: Option<ImageKey>) -> NewImage {
+        NewImage { key: key(text), parent, config: ImageConfig::default(), binds: Vec::new() }
+    }
+
+    fn store() -> (tempfile::TempDir, Store) {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::open(home.path()).unwrap();
+        (home, store)
+    }
+
+    #[test]
+    fn layers_stack_and_names_resolve() {
+        let (home, store) = store();
+        let base = store.begin().unwrap();
+        fs_err::write(base.root().join("file"), "base").unwrap();
+        let mut image = new_image("base", None);
+        image.binds.push("/usr".into());
+        let base = base.commit(image).unwrap();
+
+        let upper = home.path().join("upper");
+        fs_err::create_dir(&upper).unwrap();
+        fs_err::write(upper.join("more"), "top").unwrap();
+        let top = store.adopt(&upper, new_image("top", Some(base))).unwrap();
+        assert!(!upper.exists());
+
+        let stored = store.image(&top).unwrap().unwrap();
+        assert_eq!(stored.layers, [key("base"), key("top")]);
+        assert_eq!(stored.binds, [PathBuf::from("/usr")]);
+        assert!(stored.size > 0);
+        assert_eq!(fs_err::read(store.layer_dir(&key("top")).join("more")).unwrap(), b"top");
+
+        store.tag("swebench/x", &top, TagOrigin::Built).unwrap();
+        assert_eq!(store.resolve("docker.io/swebench/x:latest"), Some((top, TagOrigin::Built)));
+        assert_eq!(store.resolve("swebench/y"), None);
+        assert_eq!(store.images().unwrap().len(), 2);
+        store.forget(&top).unwrap();
+        assert!(!store.contains(&top));
+        assert_eq!(store.resolve("swebench/x"), None);
+    }
+
+    #[test]
+    fn the_first_layer_of_a_key_stays() {
+        let (_home, store) = store();
+        for text in ["first", "second"] {
+            let layer = store.begin().unwrap();
+            fs_err::write(layer.root().join("file"), text).unwrap();
+            layer.commit(new_image("same", None)).unwrap();
+        }
+        let file = store.layer_dir(&key("same")).join("file");
+        assert_eq!(fs_err::read(file).unwrap(), b"first");
+        let missing = ImageKey(Digest::of("missing"));
+        let layer = store.begin().unwrap();
+        let refused = layer.commit(new_image("child", Some(missing)));
+        assert!(matches!(refused, Err(StoreError::NoSuchImage(key)) if key == missing));
+    }
+
+    #[test]
+    fn a_layer_that_was_not_synced_before_the_machine_stopped_is_not_there() {
+        let (home, store) = store();
+        let upper = home.path().join("upper");
+        fs_err::create_dir(&upper).unwrap();
+        let image = store.adopt_unsynced(&upper, new_image("x", None)).unwrap();
+        assert!(store.contains(&image));
+        let path = store.layer_home(&key("x")).join("layer.json");
+        let mut record: LayerRecord = record::read(&path).unwrap().unwrap();
+        record.unsynced_boot = Some("another boot".to_owned());
+        record::write(&path, &record).unwrap();
+        assert!(!store.contains(&image));
+        let again = store.begin().unwrap();
+        fs_err::write(again.root().join("again"), "").unwrap();
+        again.commit(new_image("x", None)).unwrap();
+        assert!(store.layer_dir(&key("x")).join("again").exists());
+    }
+
+    #[test]
+    fn what_dead_processes_left_is_swept_and_what_lives_is_not() {
+        let (home, store) = store();
+        let living = store.begin().unwrap();
+        let left = home.path().join("layers-v1/.making-1-dead");
+        fs_err::create_dir_all(left.join("layer-0/fs")).unwrap();
+        let other = Store::open(home.path()).unwrap();
+        assert_eq!(other.sweep().unwrap(), 1);
+        assert!(!left.exists());
+        assert!(living.root().exists());
+    }
+}
