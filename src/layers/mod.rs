@@ -3,7 +3,6 @@
 //! Everything here blocks: asynchronous callers go through `tokio::task::spawn_blocking`.
 
 mod error;
-mod hashing;
 pub mod host;
 mod import;
 mod key;

@@ -1,1 +1,0 @@
-//! One prediction in one sandbox: the paragraph the program is about.

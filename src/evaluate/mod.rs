@@ -1,0 +1,279 @@
+//! One prediction in one sandbox: the paragraph the program is about.
+//!
+//! [`evaluate`] never fails: how the program under test behaved is data, and trouble of our own
+//! becomes [`Verdict::Infra`] here and nowhere else.
+
+mod error;
+mod instance_log;
+mod patch;
+mod script;
+
+pub use error::EvaluateError;
+
+use crate::grade;
+use crate::layers::ImageKey;
+use crate::model::{
+    AssetSource, Evaluation, InfraCause, Instance, LogProblem, Outcome, Phase, Prediction, Section,
+    Status, Usage, Verdict,
+};
+use crate::sandbox::{Backend, Content, Network, Sandbox, SandboxOptions};
+use fs_err as fs;
+use instance_log::InstanceLog;
+use std::path::{Path, PathBuf};
+
+use std::time::{Duration, Instant};
+
+/// What is evaluated.
+#[derive(Clone, Copy)]
+pub struct Task<'a> {
+    /// The instance.
+    pub instance: &'a Instance,
+    /// The candidate for it.
+    pub prediction: &'a Prediction,
+}
+
+/// How it is evaluated.
+#[derive(Clone, Debug)]
+pub struct EvalOptions {
+    /// Limits, network and other properties of the sandbox.
+    pub sandbox: SandboxOptions,
+    /// Wall time of the whole evaluation script.
+    pub timeout: Duration,
+    /// Downloaded `image_assets`, by URL.
+    pub assets: std::collections::HashMap<String, PathBuf>,
+}
+
+/// Where the work tree stands in every image.
+const TESTBED: &str = "/testbed";
+
+/// Evaluates one prediction in a new sandbox. Writes `patch.diff`, `eval.sh`, `test_output.txt`
+/// and `run_instance.log` into `dir`, which is made if it is not there.
+pub async fn evaluate(
+    backend: &dyn Backend,
+    image: &ImageKey,
+    task: Task<'_>,
+    options: &EvalOptions,
+    dir: &Path,
+) -> Evaluation {
+    let mut record = Record::default();
+    let result = match task.prediction.is_empty() {
+        true => Ok(Verdict::EmptyPatch),
+        false => run_in_sandbox(backend, image, task, options, &mut record.at(dir)).await,
+    };
+    let verdict = result.unwrap_or_else(|error| Verdict::Infra { cause: cause_of(&error) });
+    record.into_evaluation(verdict)
+}
+
+/// The one place where trouble of our own becomes a verdict.
+fn cause_of(error: &EvaluateError) -> InfraCause {
+    let mut detail = error.to_string();
+    let mut source = std::error::Error::source(error);
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        if !detail.contains(&text) {
+            detail.push_str(": ");
+            detail.push_str(&text);
+        }
+        source = cause.source();
+    }
+    InfraCause { reason: error.reason().to_owned(), detail }
+}
+
+/// An evaluation for trouble that came before a sandbox was asked for.
+#[must_use]
+pub fn infra(reason: &str, detail: impl Into<String>) -> Evaluation {
+    let cause = InfraCause { reason: reason.to_owned(), detail: detail.into() };
+    Record::default().into_evaluation(Verdict::Infra { cause })
+}
+
+/// What has been learned so far; survives an error.
+#[derive(Default)]
+struct Record {
+    section: Option<Section>,
+    applied_by: Option<String>,
+    phases: Vec<(Phase, Duration)>,
+    usage: Usage,
+    notes: Vec<String>,
+}
+
+/// A record together with the folder its files go to.
+struct Scribe<'a> {
+    record: &'a mut Record,
+    dir: &'a Path,
+    phase_began: Instant,
+}
+
+impl Record {
+    fn at<'a>(&'a mut self, dir: &'a Path) -> Scribe<'a> {
+        Scribe { record: self, dir, phase_began: Instant::now() }
+    }
+
+    fn into_evaluation(self, verdict: Verdict) -> Evaluation {
+        Evaluation {
+            verdict,
+            section: self.section,
+            applied_by: self.applied_by,
+            phases: self.phases,
+            usage: self.usage,
+            notes: self.notes,
+        }
+    }
+}
+
+impl Scribe<'_> {
+    fn phase_ended(&mut self, phase: Phase) {
+        self.record.phases.push((phase, self.phase_began.elapsed()));
+        self.phase_began = Instant::now();
+    }
+}
+
+async fn run_in_sandbox(
+    backend: &dyn Backend,
+    image: &ImageKey,
+    task: Task<'_>,
+    options: &EvalOptions,
+    scribe: &mut Scribe<'_>,
+) -> Result<Verdict, EvaluateError> {
+    let patch = task.prediction.patch.as_deref().unwrap_or("");
+    fs::create_dir_all(scribe.dir)?;
+    fs::write(scribe.dir.join("patch.diff"), patch)?;
+    let mut log = InstanceLog::create(&scribe.dir.join("run_instance.log"))?;
+    let sandbox = backend.create(image, &sandbox_options(options)).await?;
+    log.info(format_args!(
+        "Sandbox for {} started on {} back-end",
+        task.instance.id,
+        backend.name()
+    ))?;
+
+    let result = judge(sandbox.as_ref(), task, options, scribe, &mut log).await;
+
+    // The processes are ended before the verdict counts; files go in the background.
+    let ended = sandbox.terminate().await;
+    scribe.phase_ended(Phase::Finish);
+    if let Ok(usage) = ended {
+        scribe.record.usage = usage;
+    }
+    match &result {
+        Ok(verdict) => log.info(format_args!("{}: {}", task.instance.id, verdict.name()))?,
+        Err(error) => log.error(format_args!("{error}"))?,
+    }
+    result
+}
+
+async fn judge(
+    sandbox: &dyn Sandbox,
+    task: Task<'_>,
+    options: &EvalOptions,
+    scribe: &mut Scribe<'_>,
+    log: &mut InstanceLog,
+) -> Result<Verdict, EvaluateError> {
+    let patch = task.prediction.patch.as_deref().unwrap_or("");
+    let applied = patch::apply(sandbox, patch, log).await?;
+    scribe.phase_ended(Phase::Setup);
+    let Some(applied_by) = applied else { return Ok(Verdict::PatchRejected) };
+    scribe.record.applied_by = Some(applied_by);
+
+    stage_assets(sandbox, task.instance, options).await?;
+    patch::log_diff(sandbox, "before", log).await?;
+    let ran = script::run(sandbox, task.instance, options.timeout, scribe).await?;
+    log.info(format_args!("Test runtime: {:.2} seconds", ran.wall.as_secs_f64()))?;
+    if let script::End::Stopped(outcome) = ran.end {
+        log.error(format_args!("The script was ended: {outcome:?}"))?;
+        return Ok(Verdict::TestsStopped { outcome });
+    }
+    patch::log_diff(sandbox, "after", log).await?;
+    if ran.test_patch_missing {
+        return Ok(Verdict::TestPatchRejected);
+    }
+    grade_log(task.instance, scribe, ran.end)
+}
+
+/// Grades what the script left in `test_output.txt`.
+fn grade_log(
+    instance: &Instance,
+    scribe: &mut Scribe<'_>,
+    end: script::End,
+) -> Result<Verdict, EvaluateError> {
+    let (verdict, outcome) = match end {
+        script::End::NotStarted(outcome) => {
+            (Verdict::LogUnusable { why: LogProblem::TestsNotStarted }, outcome)
+        }
+        script::End::NotEnded(section) => {
+            let outcome = outcome_of(&section);
+            scribe.record.section = Some(section);
+            (Verdict::LogUnusable { why: LogProblem::TestsNotEnded }, outcome)
+        }
+        script::End::Section(section) => {
+            let bytes = fs::read(scribe.dir.join("test_output.txt"))?;
+            let graded = grade::grade(instance, &bytes, &section);
+            let outcome = outcome_of(&section);
+            scribe.record.section = Some(section);
+            scribe.record.notes.extend(graded.notes);
+            (graded.verdict, outcome)
+        }
+        script::End::Stopped(outcome) => (Verdict::TestsStopped { outcome }, outcome),
+    };
+    Ok(stopped_by_a_limit(verdict, outcome, &mut scribe.record.notes))
+}
+
+fn outcome_of(section: &Section) -> Outcome {
+    match section {
+        Section::Supervised { outcome, .. } | Section::TextOnly { outcome } => *outcome,
+    }
+}
+
+/// A log that cannot be judged because the sandbox met one of its limits is the program's doing,
+/// and says so; results that could be judged stand, with a note.
+fn stopped_by_a_limit(verdict: Verdict, outcome: Outcome, notes: &mut Vec<String>) -> Verdict {
+    let hit = outcome.limits_hit;
+    let limits = [(hit.memory, "memory"), (hit.pids, "processes"), (hit.disk, "disk")];
+    let met: Vec<&str> = limits.iter().filter(|limit| limit.0).map(|limit| limit.1).collect();
+    if met.is_empty() {
+        return verdict;
+    }
+    notes.push(format!("the sandbox met its limit of {}", met.join(", ")));
+    match verdict {
+        Verdict::LogUnusable { .. } => Verdict::TestsStopped { outcome },
+        other => other,
+    }
+}
+
+fn sandbox_options(options: &EvalOptions) -> SandboxOptions {
+    let mut sandbox = options.sandbox.clone();
+    if sandbox.network == Network::None {
+        // A reinstall that finds nothing in the image must fail at once, not after retries.
+        for (name, value) in
+            [("PIP_NO_INDEX", "1"), ("PIP_RETRIES", "0"), ("PIP_DISABLE_PIP_VERSION_CHECK", "1")]
+        {
+            sandbox.env.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+        }
+    }
+    sandbox
+}
+
+async fn stage_assets(
+    sandbox: &dyn Sandbox,
+    instance: &Instance,
+    options: &EvalOptions,
+) -> Result<(), EvaluateError> {
+    for asset in &instance.image_assets {
+        let file = match &asset.source {
+            AssetSource::File(path) => path,
+            AssetSource::Url(url) => {
+                options.assets.get(url).ok_or_else(|| EvaluateError::AssetMissing(url.clone()))?
+            }
+        };
+        let bytes = fs::read(file)?.into();
+        let content = Content::File { bytes, mode: 0o644 };
+        sandbox.copy_in(&format!("{TESTBED}/{}", asset.path), content).await?;
+    }
+    Ok(())
+}
+
+/// Ended by us, whatever the reason.
+fn was_stopped(outcome: &Outcome) -> bool {
+    matches!(outcome.status, Status::Killed(_))
+}
+
+#[cfg(test)]
+mod tests;
