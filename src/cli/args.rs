@@ -1,0 +1,437 @@
+//! What can be typed: every command and flag, and nothing of what they do.
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
+use clap_complete::Shell;
+use serde::Serialize;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+Examples:
+  evalrun run --dataset datasets/mini --predictions gold
+  evalrun --parallel 500 --dataset verified --predictions preds.jsonl
+  evalrun run -d verified -p preds.jsonl -i 'sympy__*' --limit 20 --repos ~/clones
+  evalrun images build -d rows.jsonl --repos ~/clones
+  evalrun doctor
+
+`run` may be left out. Exit codes: 0 finished, 1 run broken, 2 bad input, 3 finished but some
+instances have no verdict (infra), 4 below --fail-under, 6 more infra than --max-infra,
+75 stopped by a signal, 130 interrupted; after the last two the same command continues.";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  evalrun run --dataset datasets/mini --predictions gold
+  evalrun run -d verified -p a.jsonl -p b.jsonl --parallel 500 --run-id nightly
+  evalrun run -d rows.jsonl -p gold -i 'pallets__flask-*' --repos ~/clones --timeout 900
+  evalrun run -d lite -p preds.json --fail-under 0.25 --json
+
+A run with the --run-id of an earlier one continues it: what is finished is not run again.";
+
+/// Runs SWE-bench-style tasks in millisecond sandboxes, grades them and reports.
+#[derive(Debug, Parser)]
+#[command(name = "evalrun", version, about, after_help = EXAMPLES, propagate_version = true)]
+pub(super) struct Cli {
+    #[command(flatten)]
+    pub(super) common: Common,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args, Serialize)]
+pub(super) struct Common {
+    /// Folder for images, repositories and downloads [default: the user's cache folder]
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) home: Option<PathBuf>,
+    /// Settings file, or the name of one in configs/; may be repeated, later ones win
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[serde(skip)]
+    pub(super) config: Vec<PathBuf>,
+    /// Use nothing of the network but what the tasks' own settings allow
+    #[arg(long, global = true)]
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) offline: bool,
+    /// Print JSON for programs
+    #[arg(long, global = true)]
+    #[serde(skip)]
+    pub(super) json: bool,
+    /// No progress, no table
+    #[arg(short, long, global = true)]
+    #[serde(skip)]
+    pub(super) quiet: bool,
+    /// Say more; -vv still more
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    #[serde(skip)]
+    pub(super) verbose: u8,
+    /// Print the settings, with where each comes from, and stop
+    #[arg(long, global = true)]
+    #[serde(skip)]
+    pub(super) print_config: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Run predictions and write the reports (the default command)
+    Run(Box<RunArgs>),
+    /// Build, list and show images
+    #[command(subcommand)]
+    Images(ImagesCommand),
+    /// List, show and validate task lists
+    #[command(subcommand)]
+    Datasets(DatasetsCommand),
+    /// Say what this machine can do, what is missing and how to mend it
+    Doctor(DoctorArgs),
+    /// Remove what runs that died left behind
+    Sweep,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Which tasks.
+#[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Tasks")]
+pub(super) struct DatasetArgs {
+    /// Task list: a file of rows, a folder, a name (verified, lite, …) or a hub id (owner/name)
+    #[arg(short, long, alias = "dataset_name", alias = "dataset-name", value_name = "NAME|PATH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dataset: Option<String>,
+    /// Split of the task list
+    #[arg(short, long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) split: Option<String>,
+    /// Revision on the hub: branch, tag or commit
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) revision: Option<String>,
+    /// Folder of recipes, looked at before configs/envs; may be repeated
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) envs: Vec<PathBuf>,
+    /// Registry of names
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) registry: Option<PathBuf>,
+    /// Only these instances: ids or globs; may be repeated
+    #[arg(
+        short,
+        long = "instance",
+        alias = "instance_ids",
+        alias = "instance-ids",
+        alias = "instances",
+        value_name = "ID|GLOB",
+        num_args = 1..
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) instances: Vec<String>,
+    /// Only instances whose id this regular expression finds
+    #[arg(long, value_name = "REGEX")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) filter: Option<String>,
+    /// At most so many instances
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) limit: Option<usize>,
+    /// Order the instances by this seed before --limit
+    #[arg(long, value_name = "SEED")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) shuffle: Option<u64>,
+}
+
+/// How images are made.
+#[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Images")]
+pub(super) struct ImageArgs {
+    /// Folder of clones (owner/name, owner__name or owner+name) to take repositories from
+    #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) repos: Option<PathBuf>,
+    /// Build images anew
+    #[arg(long, alias = "force_rebuild")]
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) force_rebuild: bool,
+    /// Seconds one build step may take
+    #[arg(long, value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) build_timeout: Option<u64>,
+    /// What build steps can reach: none or host
+    #[arg(long, value_name = "NETWORK")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) build_network: Option<String>,
+    /// How sandboxes are made: native or docker
+    #[arg(long)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) backend: Option<String>,
+    /// How many at once [default: as many as there are cores]
+    #[arg(short = 'j', long, alias = "workers", alias = "max_workers", alias = "max-workers", value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) parallel: Option<usize>,
+}
+
+/// Limits of each sandbox.
+#[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Limits of each sandbox")]
+pub(super) struct LimitArgs {
+    /// Seconds the tests of one instance may take
+    #[arg(short, long, value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) timeout: Option<u64>,
+    /// Memory, e.g. 4G; none for no limit
+    #[arg(long, value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) memory: Option<String>,
+    /// CPUs, e.g. 2 or 0.5
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cpus: Option<f64>,
+    /// Processes and threads
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) pids: Option<u32>,
+    /// What it may write to its disk, e.g. 10G; none for no limit
+    #[arg(long, value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) disk: Option<String>,
+    /// Output kept of one command; one that writes ten times as much is ended
+    #[arg(long, value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) output_limit: Option<String>,
+    /// What the tests can reach: none or host
+    #[arg(long, value_name = "NETWORK")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) network: Option<String>,
+}
+
+/// Flags of `run`.
+#[derive(Debug, Default, Args, Serialize)]
+#[command(after_help = RUN_EXAMPLES)]
+pub(super) struct RunArgs {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) dataset: DatasetArgs,
+    /// Predictions: files (.jsonl, .json), folders, `gold` or `empty`; may be repeated
+    #[arg(
+        short,
+        long,
+        alias = "predictions_path",
+        alias = "predictions-path",
+        value_name = "FILE|gold|empty",
+        num_args = 1..
+    )]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) predictions: Vec<String>,
+    /// Name of the run; the name of an earlier run continues it [default: made from task list and time]
+    #[arg(long, alias = "run_id", value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) run_id: Option<String>,
+    /// Where the reports go, a folder a run
+    #[arg(long, alias = "report_dir", value_name = "DIR", value_hint = ValueHint::DirPath)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) report_dir: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) images: ImageArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) limits: LimitArgs,
+    /// When a run continues: run again what has changed since, instead of refusing
+    #[arg(long, help_heading = "Run")]
+    #[serde(skip_serializing_if = "is_false")]
+    pub(super) rerun_changed: bool,
+    /// How often trouble of our own is tried again
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) retries: Option<u32>,
+    /// Exit with 4 if fewer are resolved: a share (0.35) or a percentage (35%)
+    #[arg(long, value_name = "SHARE", help_heading = "Run")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) fail_under: Option<String>,
+    /// Exit with 6 if more instances than this end with trouble of our own
+    #[arg(long, value_name = "N", help_heading = "Run")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) max_infra: Option<usize>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ImagesCommand {
+    /// Build the images of a task list
+    Build(Box<BuildArgs>),
+    /// List the images of the store
+    #[command(alias = "ls")]
+    List,
+    /// Show an image: its layers, size and environment
+    Show {
+        /// Its name or key
+        name: String,
+    },
+}
+
+/// Flags of `images build`.
+#[derive(Debug, Default, Args, Serialize)]
+pub(super) struct BuildArgs {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) dataset: DatasetArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) images: ImageArgs,
+    /// Say what would be built, and build nothing
+    #[arg(long)]
+    #[serde(skip)]
+    pub(super) dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum DatasetsCommand {
+    /// List the names that are known
+    #[command(alias = "ls")]
+    List,
+    /// Show a task list: its instances, repositories and digest
+    Show(Box<ShowArgs>),
+    /// Check a task list, and predictions for it, without running anything
+    Validate(Box<ValidateArgs>),
+}
+
+/// Flags of `datasets show`.
+#[derive(Debug, Default, Args, Serialize)]
+pub(super) struct ShowArgs {
+    /// The task list; the same as --dataset
+    #[serde(skip)]
+    pub(super) name: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) dataset: DatasetArgs,
+}
+
+/// Flags of `datasets validate`.
+#[derive(Debug, Default, Args, Serialize)]
+pub(super) struct ValidateArgs {
+    /// The task list; the same as --dataset
+    #[serde(skip)]
+    pub(super) name: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) dataset: DatasetArgs,
+    /// Predictions to check as well
+    #[arg(short, long, alias = "predictions_path", value_name = "FILE", num_args = 1..)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) predictions: Vec<String>,
+}
+
+/// Flags of `doctor`.
+#[derive(Debug, Default, Args)]
+pub(super) struct DoctorArgs {
+    /// Look for what dead runs left behind (processes, mounts, cgroups, folders) and for nothing
+    /// else; exit with 1 if there is something
+    #[arg(long)]
+    pub(super) leaks: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// Flags before the command that take a value of their own.
+const COMMON_WITH_VALUE: [&str; 2] = ["--home", "--config"];
+const COMMON: [&str; 7] =
+    ["--offline", "--json", "--quiet", "-q", "--verbose", "-v", "--print-config"];
+
+/// The arguments as clap should see them: `run` put in where no command is named, and the
+/// incumbent's one-dash `-id` as `--run-id`.
+pub(super) fn with_default_command(typed: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
+    let mut args: Vec<OsString> = typed
+        .into_iter()
+        .map(|arg| if arg == "-id" { OsString::from("--run-id") } else { arg })
+        .collect();
+    let mut at = 1;
+    while let Some(arg) = args.get(at).and_then(|arg| arg.to_str()) {
+        if COMMON_WITH_VALUE.contains(&arg) {
+            at += 2;
+        } else if COMMON.contains(&arg)
+            || arg.strip_prefix("-v").is_some_and(|more| more.chars().all(|c| c == 'v'))
+            || COMMON_WITH_VALUE.iter().any(|flag| {
+                arg.strip_prefix(flag).is_some_and(|rest| rest.starts_with('='))
+            })
+        {
+            at += 1;
+        } else {
+            break;
+        }
+    }
+    let named = match args.get(at).and_then(|arg| arg.to_str()) {
+        // Nothing but flags of every command: with some, a run of what the settings name.
+        None => args.len() == 1,
+        Some("-h" | "--help" | "-V" | "--version") => true,
+        Some(arg) => !arg.starts_with('-'),
+    };
+    if !named {
+        args.insert(1, OsString::from("run"));
+    }
+    args
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    fn parse(args: &str) -> Result<Cli, clap::Error> {
+        let args = args.split_whitespace().map(OsString::from);
+        Cli::try_parse_from(with_default_command(std::iter::once("evalrun".into()).chain(args)))
+    }
+
+    fn run(args: &str) -> RunArgs {
+        match parse(args).unwrap().command {
+            Command::Run(run) => *run,
+            other => panic!("`{args}` gave {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn run_may_be_left_out() {
+        for args in [
+            "run --parallel 500 --dataset verified --predictions p.jsonl",
+            "--parallel 500 --dataset verified --predictions p.jsonl",
+            "-v --home /h --json --parallel 500 -d verified -p p.jsonl",
+            "-vv --home=/h -j500 -d verified -p p.jsonl",
+        ] {
+            let run = run(args);
+            assert_eq!(run.images.parallel, Some(500), "{args}");
+            assert_eq!(run.dataset.dataset.as_deref(), Some("verified"), "{args}");
+            assert_eq!(run.predictions, ["p.jsonl"], "{args}");
+        }
+        assert!(matches!(parse("-v doctor").unwrap().command, Command::Doctor(_)));
+        assert!(matches!(parse("--home /h sweep").unwrap().command, Command::Sweep));
+    }
+
+    #[test]
+    fn the_names_that_users_of_the_incumbent_know_are_understood() {
+        let run = run("--dataset_name lite --predictions_path gold --max_workers 3 -id nightly \
+             --instance_ids a__a-1 b__b-2 -i c__* --report_dir out -t 60 -s dev");
+        assert_eq!(run.run_id.as_deref(), Some("nightly"));
+        assert_eq!(run.dataset.instances, ["a__a-1", "b__b-2", "c__*"]);
+        assert_eq!(run.images.parallel, Some(3));
+        assert_eq!(run.limits.timeout, Some(60));
+        assert_eq!(run.dataset.split.as_deref(), Some("dev"));
+        assert_eq!(run.report_dir.as_deref(), Some(std::path::Path::new("out")));
+    }
+
+    #[test]
+    fn help_and_version_belong_to_the_program() {
+        for args in ["--help", "-h", "--version", "-V"] {
+            let error = parse(args).unwrap_err();
+            assert!(!error.use_stderr(), "{args}: {error}");
+        }
+        assert!(parse("").unwrap_err().to_string().contains("Usage: evalrun"));
+        assert!(parse("frobnicate").is_err());
+    }
+}
