@@ -166,7 +166,14 @@ pub(super) struct ImageArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) backend: Option<String>,
     /// How many at once [default: as many as there are cores]
-    #[arg(short = 'j', long, alias = "workers", alias = "max_workers", alias = "max-workers", value_name = "N")]
+    #[arg(
+        short = 'j',
+        long,
+        alias = "workers",
+        alias = "max_workers",
+        alias = "max-workers",
+        value_name = "N"
+    )]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) parallel: Option<usize>,
 }
@@ -330,6 +337,20 @@ pub(super) struct DoctorArgs {
     pub(super) leaks: bool,
 }
 
+impl ShowArgs {
+    /// The task list where it was named without its flag.
+    pub(super) fn named(&self) -> DatasetArgs {
+        DatasetArgs { dataset: self.name.clone(), ..DatasetArgs::default() }
+    }
+}
+
+impl ValidateArgs {
+    /// The task list where it was named without its flag.
+    pub(super) fn named(&self) -> DatasetArgs {
+        DatasetArgs { dataset: self.name.clone(), ..DatasetArgs::default() }
+    }
+}
+
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_false(flag: &bool) -> bool {
     !flag
@@ -353,9 +374,9 @@ pub(super) fn with_default_command(typed: impl IntoIterator<Item = OsString>) ->
             at += 2;
         } else if COMMON.contains(&arg)
             || arg.strip_prefix("-v").is_some_and(|more| more.chars().all(|c| c == 'v'))
-            || COMMON_WITH_VALUE.iter().any(|flag| {
-                arg.strip_prefix(flag).is_some_and(|rest| rest.starts_with('='))
-            })
+            || COMMON_WITH_VALUE
+                .iter()
+                .any(|flag| arg.strip_prefix(flag).is_some_and(|rest| rest.starts_with('=')))
         {
             at += 1;
         } else {

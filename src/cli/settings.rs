@@ -247,7 +247,9 @@ fn like(key: &str) -> String {
     let plain = |text: &str| text.replace(['_', '-'], "").to_lowercase();
     KEYS.iter()
         .map(|(known, _)| *known)
-        .find(|known| plain(known) == plain(key) || known.starts_with(key) || key.starts_with(known))
+        .find(|known| {
+            plain(known) == plain(key) || known.starts_with(key) || key.starts_with(known)
+        })
         .map(|known| format!("; did you mean `{known}`?"))
         .unwrap_or_default()
 }
@@ -296,10 +298,8 @@ fn read(entries: &BTreeMap<String, (Value, String)>) -> Result<Settings, Failure
 impl Loaded {
     /// The settings as TOML, each with where it comes from.
     pub(super) fn to_toml(&self) -> String {
-        let lines: Vec<(String, &str)> = self
-            .shown()
-            .map(|(key, value, origin)| (format!("{key} = {value}"), origin))
-            .collect();
+        let lines: Vec<(String, &str)> =
+            self.shown().map(|(key, value, origin)| (format!("{key} = {value}"), origin)).collect();
         let width = lines.iter().map(|(line, _)| line.len()).max().unwrap_or(0);
         lines.iter().map(|(line, origin)| format!("{line:width$}  # {origin}\n")).collect()
     }

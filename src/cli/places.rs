@@ -1,0 +1,99 @@
+//! Where things are: the cache, and settings of a command as values of the library.
+
+use super::exit::Failure;
+use super::settings::{NetworkName, Settings, Size};
+use crate::dataset::{self, Dataset, LoadOptions, Selection};
+use crate::grade;
+use crate::layers::Store;
+use crate::sandbox::{Limits, Network};
+use anyhow::anyhow;
+use std::path::PathBuf;
+
+impl Settings {
+    /// The folder of images, repositories and downloads: `--home`, else the user's cache folder.
+    pub(super) fn home(&self) -> Result<PathBuf, Failure> {
+        let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());
+        let home = match (&self.home, folder("XDG_CACHE_HOME"), folder("HOME")) {
+            (Some(home), _, _) => home.clone(),
+            (None, Some(cache), _) => PathBuf::from(cache).join("evalrun"),
+            (None, None, Some(home)) => PathBuf::from(home).join(".cache/evalrun"),
+            (None, None, None) => {
+                let failure = Failure::input(anyhow!("there is no home folder for the cache"));
+                return Err(failure.hint("set --home or EVALRUN_HOME"));
+            }
+        };
+        std::path::absolute(home).map_err(Failure::input)
+    }
+
+    /// The store of layers below it.
+    pub(super) fn store(&self) -> Result<Store, Failure> {
+        Store::open(&self.home()?).map_err(|error| {
+            Failure::broken(error).hint("--home or EVALRUN_HOME names another folder")
+        })
+    }
+
+    fn load_options(&self) -> Result<LoadOptions, Failure> {
+        let mut envs = self.envs.clone();
+        envs.push(self.recipes.clone());
+        Ok(LoadOptions {
+            split: self.split.clone(),
+            registry: self.registry.clone(),
+            envs,
+            cache: self.home()?.join("datasets-v1"),
+            hf_endpoint: self.hf_endpoint.clone(),
+            hf_token: self.hf_token.clone(),
+            revision: self.revision.clone(),
+            offline: self.offline,
+            known_parser: Some(grade::is_parser),
+        })
+    }
+
+    /// The whole task list, and the selection still to be applied to it.
+    pub(super) async fn load_dataset(&self) -> Result<(Dataset, Selection), Failure> {
+        let Some(spec) = &self.dataset else {
+            let failure = Failure::input(anyhow!("no task list is named"));
+            return Err(failure
+                .hint("--dataset takes a file, a folder or a name; try --dataset datasets/mini")
+                .hint("`evalrun datasets list` shows the names"));
+        };
+        let selection = Selection {
+            instances: self.instances.clone(),
+            filter: self.filter.clone(),
+            limit: self.limit,
+            shuffle: self.shuffle,
+        };
+        Ok((dataset::load(spec, &self.load_options()?).await?, selection))
+    }
+
+    /// Limits of the sandboxes that run tests.
+    pub(super) fn limits(&self) -> Limits {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
+        let millis = |cpus: f64| (cpus * 1000.0).clamp(1.0, 1e9) as u32;
+        Limits {
+            memory: self.memory.0,
+            pids: Some(self.pids),
+            cpu_millis: self.cpus.map(millis),
+            disk: self.disk.0,
+            output: output(self.output_limit),
+        }
+    }
+
+    /// How many things at once.
+    pub(super) fn parallel(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        self.parallel.unwrap_or_else(cores).max(1)
+    }
+}
+
+fn output(size: Size) -> u64 {
+    size.0.unwrap_or(u64::MAX / 16)
+}
+
+impl From<NetworkName> for Network {
+    fn from(name: NetworkName) -> Self {
+        match name {
+            NetworkName::None => Self::None,
+            NetworkName::Host => Self::Host,
+        }
+    }
+}
