@@ -1,0 +1,368 @@
+//! Builds one layer: a sandbox of the layer below runs its steps and is frozen.
+
+use super::plan::{self, LayerKind, LayerPlan};
+use super::repo::{self, Mirror, RepoError, WorkTree};
+use super::steps::{Step, TESTBED};
+use super::{ImageError, ImageEvent, Inner, bootstrap, once};
+use crate::layers::{ImageConfig, ImageKey};
+use crate::model::{EnvSpec, KilledBy, Outcome, RepoSource, RootSource, Status};
+use crate::sandbox::{
+    Command, Content, Mount, Output, Root, Sandbox, SandboxError, SandboxOptions, Upper,
+};
+use fs_err as fs;
+use std::collections::BTreeMap;
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// Where the steps of a build find what other builds have downloaded. Never in a layer.
+const PIP_CACHE: &str = "/var/cache/evalrun/pip";
+const APT_CACHE: &str = "/var/cache/apt/archives";
+/// The host's uv, while a layer is built.
+const UV: &str = "/run/evalrun/uv";
+/// What a root without a word of its own starts programs with.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// How much of a failed layer's log an error quotes.
+const TAIL_LINES: usize = 30;
+const TAIL_BYTES: u64 = 8 << 10;
+
+/// A layer to be built.
+pub(super) struct Job<'a> {
+    pub(super) inner: &'a Inner,
+    pub(super) spec: &'a EnvSpec,
+    pub(super) layer: &'a LayerPlan,
+    pub(super) parent: Option<ImageKey>,
+}
+
+impl Job<'_> {
+    /// Builds the layer unless it is there; true if it was built.
+    pub(super) async fn run(self) -> Result<bool, ImageError> {
+        let key = ImageKey::from(self.layer.key);
+        let inner = self.inner;
+        if inner.has(key).await? && !inner.options.force {
+            return Ok(false);
+        }
+        let locks = inner.options.home.join("locks-v1");
+        let failed = || ImageError::file("lock a layer");
+        fs::create_dir_all(&locks).map_err(failed())?;
+        let _lock = once::lock(&locks.join(key.to_string())).await.map_err(failed())?;
+        if inner.has(key).await? {
+            if !inner.options.force {
+                return Ok(false);
+            }
+            let remove = inner.backend.remove(&key).await;
+            remove.map_err(ImageError::sandbox(&self.layer.name))?;
+        }
+        let _turn = inner.builders.acquire().await.expect("the semaphore is never closed");
+        let started = Instant::now();
+        let layer = self.layer.name.clone();
+        match self.build().await {
+            Ok(()) => {
+                inner.tell(ImageEvent::Built { layer, took: started.elapsed() });
+                Ok(true)
+            }
+            Err(error) => {
+                inner.tell(ImageEvent::Failed { layer });
+                Err(error)
+            }
+        }
+    }
+
+    async fn build(&self) -> Result<(), ImageError> {
+        let options = &self.inner.options;
+        let failed = || ImageError::file("write the log of a layer");
+        fs::create_dir_all(&options.logs).map_err(failed())?;
+        let log = options.logs.join(format!("{}.log", file_name(&self.layer.name)));
+        let _ = fs::remove_file(&log);
+        let file = fs::OpenOptions::new().create(true).append(true).open(&log).map_err(failed())?;
+        let layer = self.layer.name.clone();
+        self.inner.tell(ImageEvent::Started { layer, log });
+        match self.parent {
+            None => self.import_root(&file).await,
+            Some(parent) => self.run_steps(parent, &file).await,
+        }
+    }
+
+    async fn import_root(&self, log: &fs::File) -> Result<(), ImageError> {
+        let scratch = self.scratch()?;
+        let root = match &self.spec.base {
+            RootSource::Host => Root::Host,
+            RootSource::Directory(path) => Root::Directory(path.clone()),
+            RootSource::Archive(path) => Root::Archive(path.clone()),
+            RootSource::Debian(suite) => {
+                let packages = plan::debian_packages(self.spec);
+                match bootstrap::make(suite, &packages, scratch.path(), log).await? {
+                    bootstrap::Made::Directory(path) => Root::Directory(path),
+                    bootstrap::Made::Tar(path) => {
+                        let file = tokio::fs::File::open(&path).await;
+                        Root::Tar(Box::new(file.map_err(ImageError::file("read a root"))?))
+                    }
+                }
+            }
+            RootSource::Named(name) => {
+                // It was there when the plan was made.
+                return Err(ImageError::Root {
+                    root: plan::root_name(&self.spec.base),
+                    why: format!("image {name} has left the store"),
+                });
+            }
+        };
+        let config = ImageConfig {
+            env: BTreeMap::from([("PATH".to_owned(), PATH.to_owned())]),
+            ..ImageConfig::default()
+        };
+        let imported = self.inner.backend.import(self.layer.key, root, &config).await;
+        imported.map(drop).map_err(|error| ImageError::Root {
+            root: self.layer.name.clone(),
+            why: error.to_string(),
+        })
+    }
+
+    async fn run_steps(&self, parent: ImageKey, log: &fs::File) -> Result<(), ImageError> {
+        let trouble = || ImageError::sandbox(&self.layer.name);
+        let backend = &self.inner.backend;
+        let options = self.sandbox_options().map_err(ImageError::file("make a cache"))?;
+        let sandbox = backend.create(&parent, &options).await.map_err(trouble())?;
+        let result = self.steps(sandbox.as_ref(), parent, log).await;
+        // The build's verdict stands whatever the end of its sandbox says; the back-end sweeps.
+        let _ = sandbox.terminate().await;
+        result
+    }
+
+    async fn steps(
+        &self,
+        sandbox: &dyn Sandbox,
+        parent: ImageKey,
+        log: &fs::File,
+    ) -> Result<(), ImageError> {
+        let count = self.layer.steps.len();
+        for (n, step) in self.layer.steps.iter().enumerate() {
+            let title = step.title();
+            self.inner
+                .tell(ImageEvent::Step { layer: self.layer.name.clone(), step: title.clone() });
+            let mut out = log;
+            writeln!(out, "== step {} of {count}: {title}", n + 1)
+                .map_err(ImageError::file("write the log of a layer"))?;
+            self.step(sandbox, step, log).await?;
+        }
+        let config = self.config(parent)?;
+        let snapshot = sandbox.snapshot(Some(self.layer.key), &config, true).await;
+        snapshot.map(drop).map_err(ImageError::sandbox(&self.layer.name))
+    }
+
+    async fn step(
+        &self,
+        sandbox: &dyn Sandbox,
+        step: &Step,
+        log: &fs::File,
+    ) -> Result<(), ImageError> {
+        let trouble = || ImageError::sandbox(&self.layer.name);
+        match step {
+            Step::Write { path, mode, text } => {
+                let content = Content::File { bytes: text.clone().into(), mode: *mode };
+                sandbox.copy_in(path, content).await.map_err(trouble())
+            }
+            Step::Run { title, script } => {
+                let outcome = self.bash(sandbox, script, log).await.map_err(trouble())?;
+                self.must_succeed(title, &outcome, log)
+            }
+            Step::Requirements { repo, commit, paths, into } => {
+                let mirror = self.mirror(repo, commit).await?;
+                let text = repo::requirements_text(&mirror, commit, paths)?;
+                let content = Content::File { bytes: text.into(), mode: 0o644 };
+                sandbox.copy_in(into, content).await.map_err(trouble())
+            }
+            Step::Checkout { repo, source, commit, .. } => {
+                let tree = self.work_tree(repo, source, commit.as_deref()).await?;
+                copy_tree(sandbox, tree).await.map_err(trouble())
+            }
+        }
+    }
+
+    async fn bash(
+        &self,
+        sandbox: &dyn Sandbox,
+        script: &str,
+        log: &fs::File,
+    ) -> Result<Outcome, SandboxError> {
+        let own = log.file().try_clone().map_err(SandboxError::step("share the log"))?;
+        let script = format!("set -eo pipefail\n{script}");
+        let command = Command {
+            workdir: Some("/".to_owned()),
+            stdout: Output::File(own),
+            stderr: Output::Stdout,
+            timeout: Some(self.inner.options.timeout),
+            ..Command::new(["bash", "-c", script.as_str()])
+        };
+        sandbox.exec(&command).await?.wait().await
+    }
+
+    fn must_succeed(
+        &self,
+        step: &str,
+        outcome: &Outcome,
+        log: &fs::File,
+    ) -> Result<(), ImageError> {
+        if outcome.success() {
+            return Ok(());
+        }
+        let timeout = self.inner.options.timeout;
+        let mut ended = match outcome.status {
+            Status::Code(code) => format!("exited with status {code}"),
+            Status::Signal(signal) => format!("was ended by signal {signal}"),
+            Status::Killed(KilledBy::TimedOut) => {
+                format!("was ended after {} s", timeout.as_secs())
+            }
+            Status::Killed(KilledBy::OutputLimit) => "was ended: it wrote too much".to_owned(),
+            Status::Killed(KilledBy::Cancelled) => "was cancelled".to_owned(),
+        };
+        let hit = &outcome.limits_hit;
+        for (hit, what) in [(hit.memory, "memory"), (hit.pids, "processes"), (hit.disk, "disk")] {
+            if hit {
+                ended.push_str(&format!(", having met its limit of {what}"));
+            }
+        }
+        Err(ImageError::Step {
+            layer: self.layer.name.clone(),
+            step: step.to_owned(),
+            ended,
+            log: log.path().to_owned(),
+            tail: tail(log.path()),
+        })
+    }
+
+    async fn mirror(&self, repo: &str, commit: &str) -> Result<Mirror, ImageError> {
+        Ok(self.inner.mirrors.with(repo, &[commit]).await?)
+    }
+
+    async fn work_tree(
+        &self,
+        repo: &str,
+        source: &RepoSource,
+        commit: Option<&str>,
+    ) -> Result<WorkTree, ImageError> {
+        let scratch = self.scratch_root()?;
+        match source {
+            RepoSource::Directory(path) => {
+                let path = path.clone();
+                let made = tokio::task::spawn_blocking(move || {
+                    repo::work_tree_of_directory(&path, &scratch)
+                });
+                let made = made.await.map_err(io::Error::other);
+                Ok(made.map_err(ImageError::file("copy a source directory"))??)
+            }
+            RepoSource::Git | RepoSource::Sdist(_) => {
+                let commit = commit.ok_or_else(|| RepoError::NoBase { repo: repo.to_owned() })?;
+                let mirror = self.mirror(repo, commit).await?;
+                Ok(repo::work_tree(&mirror, commit, &scratch).await?)
+            }
+        }
+    }
+
+    /// What the image says, with this layer on top.
+    fn config(&self, parent: ImageKey) -> Result<ImageConfig, ImageError> {
+        let below = self.inner.store.image(&parent)?;
+        let mut config = below.map(|image| image.config).unwrap_or_default();
+        let own = &self.layer.config;
+        config.env.extend(own.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+        if !own.workdir.is_empty() {
+            config.workdir.clone_from(&own.workdir);
+        }
+        if self.layer.kind == LayerKind::Instance {
+            // A service image's own start-up has no place in an evaluation.
+            config.entrypoint.clear();
+            config.cmd.clear();
+        }
+        Ok(config)
+    }
+
+    fn sandbox_options(&self) -> io::Result<SandboxOptions> {
+        let options = &self.inner.options;
+        let caches = options.home.join("cache-v1");
+        let pip = caches.join("pip");
+        fs::create_dir_all(&pip)?;
+        let mut mounts = vec![Mount { source: pip, target: PIP_CACHE.to_owned(), writable: true }];
+        if !matches!(self.spec.base, RootSource::Host) {
+            let root = file_name(&plan::root_name(&self.spec.base));
+            let apt = caches.join("apt").join(root);
+            fs::create_dir_all(apt.join("partial"))?;
+            mounts.push(Mount { source: apt, target: APT_CACHE.to_owned(), writable: true });
+        }
+        if let Some(uv) = &options.uv {
+            mounts.push(Mount { source: uv.clone(), target: UV.to_owned(), writable: false });
+        }
+        let mut env = options.env.clone();
+        for (name, value) in [
+            // The image's own pip.conf is for the tests: a build asks the index.
+            ("PIP_CONFIG_FILE", "/dev/null"),
+            ("PIP_CACHE_DIR", PIP_CACHE),
+            ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+            ("PIP_NO_INPUT", "1"),
+            ("PIP_ROOT_USER_ACTION", "ignore"),
+            ("PIP_PROGRESS_BAR", "off"),
+            ("DEBIAN_FRONTEND", "noninteractive"),
+            ("GIT_TERMINAL_PROMPT", "0"),
+            ("HOME", "/root"),
+        ] {
+            env.insert(name.to_owned(), value.to_owned());
+        }
+        Ok(SandboxOptions {
+            limits: options.limits.clone(),
+            network: options.network,
+            env,
+            mounts,
+            upper: Upper::Disk,
+            lifetime: None,
+            labels: BTreeMap::from([("layer".to_owned(), self.layer.name.clone())]),
+        })
+    }
+
+    fn scratch_root(&self) -> Result<PathBuf, ImageError> {
+        let path = self.inner.options.home.join("scratch-v1");
+        fs::create_dir_all(&path).map_err(ImageError::file("make a scratch directory"))?;
+        Ok(path)
+    }
+
+    fn scratch(&self) -> Result<tempfile::TempDir, ImageError> {
+        tempfile::tempdir_in(self.scratch_root()?)
+            .map_err(ImageError::file("make a scratch directory"))
+    }
+}
+
+/// Streams a work tree into the sandbox. The pipe's two ends work side by side; if the sandbox
+/// stops reading, its error is the one that counts.
+async fn copy_tree(sandbox: &dyn Sandbox, tree: WorkTree) -> Result<(), SandboxError> {
+    let failed = || SandboxError::step("copy the work tree");
+    let (reader, writer) = io::pipe().map_err(failed())?;
+    let writing = tokio::task::spawn_blocking(move || tree.write_tar(io::BufWriter::new(writer)));
+    let reader = std::fs::File::from(std::os::fd::OwnedFd::from(reader));
+    let content = Content::Tar(Box::new(tokio::fs::File::from_std(reader)));
+    sandbox.copy_in(TESTBED, content).await?;
+    writing.await.map_err(io::Error::other).and_then(|written| written).map_err(failed())
+}
+
+/// The last lines of a log, for an error message.
+pub(super) fn tail(log: &Path) -> String {
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = fs::File::open(log)?;
+        let length = file.metadata()?.len();
+        file.seek(io::SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
+        let mut bytes = Vec::new();
+        file.take(TAIL_BYTES).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = read().unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    // What a build printed goes to a terminal here: no control sequence may come along.
+    let clean = text.replace(|c: char| c.is_control() && c != '\n' && c != '\t', "");
+    let lines: Vec<&str> = clean.lines().collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+/// A name with only those characters that are harmless in file names.
+fn file_name(name: &str) -> String {
+    name.replace(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c), "_")
+}
+
+#[cfg(test)]
+mod tests;

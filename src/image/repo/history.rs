@@ -1,0 +1,133 @@
+//! The objects of one commit's history, as a chain of packs.
+//!
+//! A pack of all history for every instance would cost as much as the repository each time. So the
+//! history is cut at milestones, every [`SPAN`]th commit of the first-parent line counted from its
+//! root: commits of one line share milestones. Pack k holds what milestone k reaches and milestone
+//! k-1 does not; it is written once and kept with the mirror. The last pack holds the rest, up to
+//! the commit. Nothing of any of them is unreachable from the commit, so nothing in them is later.
+
+use super::RepoError;
+use super::git::git;
+use super::mirror::Mirror;
+use crate::image::once::lock;
+use fs_err as fs;
+use git2::{Oid, Repository, Sort};
+use std::path::{Path, PathBuf};
+
+/// Commits of the first-parent line between two milestones.
+const SPAN: usize = 2000;
+
+/// A tag that is an ancestor.
+pub(super) struct Tag {
+    /// `refs/tags/…`.
+    pub(super) name: String,
+    /// What the name points to: a commit or a tag object.
+    pub(super) target: Oid,
+    /// The commit, if `target` is a tag object.
+    pub(super) peeled: Option<Oid>,
+}
+
+/// The tags that `commit` is or descends from, by name.
+pub(super) async fn tags(mirror: &Mirror, commit: &str) -> Result<Vec<Tag>, RepoError> {
+    let merged = format!("--merged={commit}");
+    let format = "--format=%(objectname) %(*objectname) %(refname)";
+    let listed = git(&mirror.path, &["for-each-ref", &merged, format, "refs/tags"], "").await?;
+    let mut tags = Vec::new();
+    for line in listed.lines() {
+        let mut fields = line.splitn(3, ' ');
+        let (Some(target), Some(peeled), Some(name)) =
+            (fields.next(), fields.next(), fields.next())
+        else {
+            continue;
+        };
+        let Ok(target) = Oid::from_str(target) else { continue };
+        let peeled = if peeled.is_empty() { None } else { Oid::from_str(peeled).ok() };
+        tags.push(Tag { name: name.to_owned(), target, peeled });
+    }
+    Ok(tags)
+}
+
+/// Writes the packs of the history of `commit` into `into`, an `objects/pack` directory.
+pub(super) async fn write(
+    mirror: &Mirror,
+    commit: &str,
+    tags: &[Tag],
+    into: &Path,
+) -> Result<(), RepoError> {
+    let milestones = milestones(&mirror.open()?, commit)?;
+    let kept = mirror.path.join("evalrun-packs");
+    fs::create_dir_all(&kept)?;
+    let mut below: Option<String> = None;
+    for milestone in milestones {
+        for file in milestone_pack(mirror, &kept, &milestone, below.as_deref()).await? {
+            let name = file.file_name().expect("a pack has a name");
+            link(&file, &into.join(name))?;
+        }
+        below = Some(milestone);
+    }
+    let mut wanted = format!("{commit}\n");
+    for tag in tags.iter().filter(|tag| tag.peeled.is_some()) {
+        wanted.push_str(&format!("{}\n", tag.target));
+    }
+    pack(mirror, &wanted, below.as_deref(), into).await
+}
+
+fn milestones(repository: &Repository, commit: &str) -> Result<Vec<String>, RepoError> {
+    let failed = || RepoError::library(format!("walk the history of {commit}"));
+    let start = Oid::from_str(commit).map_err(failed())?;
+    let mut walk = repository.revwalk().map_err(failed())?;
+    walk.set_sorting(Sort::TOPOLOGICAL).map_err(failed())?;
+    walk.simplify_first_parent().map_err(failed())?;
+    walk.push(start).map_err(failed())?;
+    let mut line = walk.collect::<Result<Vec<Oid>, _>>().map_err(failed())?;
+    line.reverse();
+    line.pop();
+    Ok(line.iter().skip(SPAN - 1).step_by(SPAN).map(ToString::to_string).collect())
+}
+
+/// The pack and its index from the milestone below up to this one.
+async fn milestone_pack(
+    mirror: &Mirror,
+    kept: &Path,
+    milestone: &str,
+    below: Option<&str>,
+) -> Result<Vec<PathBuf>, RepoError> {
+    let folder = kept.join(format!("{milestone}-{}", below.unwrap_or("root")));
+    if !folder.exists() {
+        let _lock = lock(&kept.join("lock")).await?;
+        if !folder.exists() {
+            let aside = tempfile::tempdir_in(kept)?;
+            pack(mirror, &format!("{milestone}\n"), below, aside.path()).await?;
+            fs::rename(aside.keep(), &folder)?;
+        }
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(&folder)? {
+        files.push(entry?.path());
+    }
+    files.sort();
+    Ok(files)
+}
+
+async fn pack(
+    mirror: &Mirror,
+    wanted: &str,
+    below: Option<&str>,
+    into: &Path,
+) -> Result<(), RepoError> {
+    let mut revisions = wanted.to_owned();
+    if let Some(below) = below {
+        revisions.push_str(&format!("^{below}\n"));
+    }
+    let base = into.join("pack").to_string_lossy().into_owned();
+    let args = ["pack-objects", "-q", "--revs", "--delta-base-offset", "--non-empty", &base];
+    git(&mirror.path, &args, &revisions).await?;
+    Ok(())
+}
+
+fn link(from: &Path, to: &Path) -> Result<(), RepoError> {
+    if fs::hard_link(from, to).is_err() {
+        fs::copy(from, to)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,164 @@
+//! Mirrors: bare repositories in the cache that hold the history of every commit wanted so far.
+
+use super::RepoError;
+use super::git::git;
+use fs_err as fs;
+use git2::{Oid, Repository};
+use std::path::{Path, PathBuf};
+
+/// How the other side is started when it is a directory: it must give commits that no branch names,
+/// and clones that belong to another user.
+const UPLOAD_PACK: &str =
+    "git -c safe.directory=* -c uploadpack.allowAnySHA1InWant=true upload-pack";
+
+/// Where repositories come from, and the cache they are kept in.
+pub(in crate::image) struct Mirrors {
+    cache: PathBuf,
+    clones: Option<PathBuf>,
+    url: String,
+}
+
+/// A bare repository in the cache.
+pub(in crate::image) struct Mirror {
+    pub(super) path: PathBuf,
+    pub(super) repo: String,
+}
+
+impl Mirrors {
+    pub(in crate::image) fn new(cache: PathBuf, clones: Option<PathBuf>, url: String) -> Self {
+        Self { cache, clones, url }
+    }
+
+    /// The mirror of a repository with these commits and all their history in it. Nothing is asked
+    /// for if it has them.
+    pub(in crate::image) async fn with(
+        &self,
+        repo: &str,
+        commits: &[&str],
+    ) -> Result<Mirror, RepoError> {
+        let name = repo.replace('/', "__");
+        if repo.split('/').any(|part| part.is_empty() || part.starts_with('.')) {
+            return Err(RepoError::Content(format!("`{repo}` is no name of a repository")));
+        }
+        let path = self.cache.join(format!("{name}.git"));
+        let mirror = Mirror { path, repo: repo.to_owned() };
+        if commits.iter().all(|commit| mirror.has(commit)) {
+            return Ok(mirror);
+        }
+        fs::create_dir_all(&self.cache)?;
+        let _lock = crate::image::once::lock(&self.cache.join(format!("{name}.lock"))).await?;
+        mirror.make()?;
+        for commit in commits {
+            if !mirror.has(commit) {
+                self.fetch(&mirror, commit).await?;
+            }
+        }
+        Ok(mirror)
+    }
+
+    async fn fetch(&self, mirror: &Mirror, commit: &str) -> Result<(), RepoError> {
+        let mut tried = Vec::new();
+        let mut places = Vec::new();
+        if let Some(clones) = &self.clones {
+            match find_clone(clones, &mirror.repo) {
+                Some(found) => places.push(found.to_string_lossy().into_owned()),
+                None => tried.push(format!("{}: no clone of it there", clones.display())),
+            }
+        }
+        places.push(format!("{}/{}", self.url.trim_end_matches('/'), mirror.repo));
+        for place in places {
+            match mirror.fetch_from(&place, commit).await {
+                Ok(()) if mirror.has(commit) => return Ok(()),
+                Ok(()) => tried.push(format!("{place}: it does not have it")),
+                Err(RepoError::NoGit(error)) => return Err(RepoError::NoGit(error)),
+                Err(error) => tried.push(format!("{place}: {error}")),
+            }
+        }
+        Err(RepoError::NoCommit {
+            repo: mirror.repo.clone(),
+            commit: commit.to_owned(),
+            tried: tried.join("\n"),
+        })
+    }
+}
+
+impl Mirror {
+    pub(super) fn open(&self) -> Result<Repository, RepoError> {
+        Repository::open_bare(&self.path)
+            .map_err(RepoError::library(format!("open the mirror {}", self.path.display())))
+    }
+
+    /// Whether the commit is here. All its history is then here too: objects come by `git fetch`
+    /// alone, which sees to that before it keeps them.
+    fn has(&self, commit: &str) -> bool {
+        let Ok(id) = Oid::from_str(commit) else { return false };
+        self.path.exists() && self.open().is_ok_and(|repository| repository.find_commit(id).is_ok())
+    }
+
+    fn make(&self) -> Result<(), RepoError> {
+        if self.path.join("HEAD").exists() {
+            return Ok(());
+        }
+        let repository = Repository::init_bare(&self.path)
+            .map_err(RepoError::library(format!("make {}", self.path.display())))?;
+        let mut config = repository.config().map_err(RepoError::library("configure the mirror"))?;
+        // Instances are checked out while another fetch runs: nothing may be repacked under them.
+        config.set_i32("gc.auto", 0).map_err(RepoError::library("configure the mirror"))?;
+        config
+            .set_bool("maintenance.auto", false)
+            .map_err(RepoError::library("configure the mirror"))
+    }
+
+    async fn fetch_from(&self, place: &str, commit: &str) -> Result<(), RepoError> {
+        if Oid::from_str(commit).is_err() || commit.len() < 40 {
+            return Err(RepoError::Content(format!("`{commit}` is no full commit id")));
+        }
+        let wanted = format!("+{commit}:refs/evalrun/{commit}");
+        let upload = format!("--upload-pack={UPLOAD_PACK}");
+        let mut args = vec!["fetch", "--quiet", "--no-write-fetch-head", "--update-shallow"];
+        if Path::new(place).is_absolute() {
+            args.push(&upload);
+        }
+        // Tags of what comes come along by themselves.
+        let direct = git(&self.path, &[&args[..], &[place, &wanted]].concat(), "").await;
+        let Err(error) = direct else { return Ok(()) };
+        // A server may refuse to give commits by their id; then all its branches are taken.
+        let all = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
+        let rest = [&args[..], &[place], &all[..]].concat();
+        git(&self.path, &rest, "").await.map_err(|_| error)?;
+        if self.has(commit) {
+            let keep = format!("refs/evalrun/{commit}");
+            git(&self.path, &["update-ref", &keep, commit], "").await?;
+        }
+        Ok(())
+    }
+}
+
+/// The clone of `owner/name` in a directory of clones, bare or not, under any usual name.
+pub(super) fn find_clone(clones: &Path, repo: &str) -> Option<PathBuf> {
+    // git starts the other side in its own directory: a relative path would be lost.
+    let clones = fs::canonicalize(clones).ok()?;
+    let stems = [repo.to_owned(), repo.replace('/', "__"), repo.replace('/', "+")];
+    stems.iter().find_map(|stem| {
+        ["", ".git", "/repo", "/repo.git"]
+            .iter()
+            .map(|end| clones.join(format!("{stem}{end}")))
+            .find_map(|path| git_dir(&path))
+    })
+}
+
+/// The git directory at a path: the path itself if it is bare, else its `.git`.
+fn git_dir(path: &Path) -> Option<PathBuf> {
+    let is_one = |dir: &Path| dir.join("HEAD").is_file() && dir.join("objects").is_dir();
+    let inner = path.join(".git");
+    if is_one(path) {
+        Some(path.to_owned())
+    } else if is_one(&inner) {
+        Some(inner)
+    } else if inner.is_file() {
+        // A work tree or submodule whose git directory is elsewhere: git itself follows it.
+        Some(path.to_owned())
+    } else {
+        None
+    }
+}

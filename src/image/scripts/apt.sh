@@ -1,0 +1,18 @@
+# A sandbox has one user id at the least and no `_apt` to change to.
+export DEBIAN_FRONTEND=noninteractive
+if ! command -v apt-get >/dev/null; then
+    echo "this root has no apt-get; it must bring these packages itself: ${packages[*]}" >&2
+    exit 1
+fi
+missing=()
+for package in "${packages[@]}"; do
+    dpkg-query -W -f '${db:Status-Status}\n' "$package" 2>/dev/null | grep -qx installed ||
+        missing+=("$package")
+done
+if [ ${#missing[@]} -gt 0 ]; then
+    set -x
+    apt-get -o APT::Sandbox::User=root update
+    apt-get -o APT::Sandbox::User=root -o Dpkg::Use-Pty=0 install -y --no-install-recommends \
+        "${missing[@]}"
+    rm -rf /var/lib/apt/lists/*
+fi
