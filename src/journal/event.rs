@@ -91,6 +91,8 @@ pub struct Evaluated {
     pub evaluation: Evaluation,
     /// A sign of a broken environment in the logs of a patch that is not resolved. Advice only.
     pub sign: Option<InfraSign>,
+    /// The same from the test log alone, where that log could not be judged.
+    pub log_sign: Option<InfraSign>,
     /// The files left in the prediction's directory.
     pub files: BTreeMap<String, Digest>,
 }

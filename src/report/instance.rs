@@ -15,8 +15,7 @@ pub fn instance_report(evaluated: &Evaluated) -> Option<String> {
         return None;
     }
     let gradeable = evaluation.verdict.tests();
-    // Only a log that could not be judged gets the advice here, as with the incumbent.
-    let sign = evaluated.sign.as_ref().filter(|_| gradeable.is_none());
+    let sign = evaluated.log_sign.as_ref();
     let report = InstanceReport {
         patch_is_none: false,
         patch_exists: true,

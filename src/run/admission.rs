@@ -1,0 +1,204 @@
+//! When another sandbox may start. Pure: figures in, answers out.
+//!
+//! Memory is a hard gate: what the running ones are expected to need, and what the machine has
+//! left, must both leave room. CPUs are gated by use: the number that may run follows what the
+//! machine really does, so that sleepers run by the hundred and workers by the core.
+
+use super::machine::Sample;
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Expected of a sandbox of which nothing is known.
+const UNKNOWN: u64 = 512 << 20;
+/// Expected at least.
+const LEAST: u64 = 16 << 20;
+/// How long a new sandbox may take until its memory shows in the machine's figures.
+const SETTLING: Duration = Duration::from_secs(2);
+/// How many peaks are kept to guess at sandboxes of which nothing is known.
+const RECENT_PEAKS: usize = 64;
+
+/// Memory: what sandboxes are expected to need, and whether there is room.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    /// Limit of a sandbox: more than this none needs.
+    limit: u64,
+    /// What all sandboxes together may be expected to need.
+    budget: u64,
+    /// Memory that stays free.
+    reserve: u64,
+    available: u64,
+    reserved: u64,
+    settling: VecDeque<(Instant, u64)>,
+    peaks: HashMap<u64, u64>,
+    recent: VecDeque<u64>,
+}
+
+impl Memory {
+    /// For a machine of `total` bytes of which `available` are free now.
+    pub(crate) fn new(total: u64, available: u64, limit: Option<u64>) -> Self {
+        let reserve = (total / 20).min(1 << 30);
+        Self {
+            limit: limit.unwrap_or(u64::MAX),
+            budget: available.saturating_sub(reserve),
+            reserve,
+            available,
+            reserved: 0,
+            settling: VecDeque::new(),
+            peaks: HashMap::new(),
+            recent: VecDeque::new(),
+        }
+    }
+
+    /// What a sandbox is expected to need: by what its likes needed, most alike first; `careful`:
+    /// as much as it may.
+    pub(crate) fn expected(&self, likes: &[u64], careful: bool) -> u64 {
+        if careful {
+            return self.limit.min(self.budget);
+        }
+        let known = likes.iter().find_map(|like| self.peaks.get(like));
+        let guess = match known {
+            Some(peak) => peak + peak / 4,
+            None => self.usual().map_or(UNKNOWN, |usual| usual + usual / 2),
+        };
+        guess.max(LEAST).min(self.limit)
+    }
+
+    /// Whether a sandbox expected to need this much may start beside those that run.
+    pub(crate) fn has_room(&self, expected: u64) -> bool {
+        let settling: u64 = self.settling.iter().map(|(_, bytes)| bytes).sum();
+        self.reserved.saturating_add(expected) <= self.budget
+            && settling.saturating_add(expected).saturating_add(self.reserve) <= self.available
+    }
+
+    /// A sandbox starts.
+    pub(crate) fn take(&mut self, expected: u64, now: Instant) {
+        self.reserved = self.reserved.saturating_add(expected);
+        self.settling.push_back((now, expected));
+    }
+
+    /// A sandbox has ended.
+    pub(crate) fn give_back(&mut self, expected: u64) {
+        self.reserved = self.reserved.saturating_sub(expected);
+    }
+
+    /// What a sandbox needed; `likes` as for [`Memory::expected`].
+    pub(crate) fn learn(&mut self, likes: &[u64], peak: u64) {
+        for like in likes {
+            let known = self.peaks.entry(*like).or_default();
+            *known = peak.max(*known);
+        }
+        if self.recent.len() == RECENT_PEAKS {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(peak);
+    }
+
+    /// What the machine has left now.
+    pub(crate) fn observe(&mut self, available: u64, now: Instant) {
+        self.available = available;
+        while self.settling.front().is_some_and(|(since, _)| now - *since >= SETTLING) {
+            self.settling.pop_front();
+        }
+    }
+
+    /// Nine of ten of the last sandboxes needed no more.
+    fn usual(&self) -> Option<u64> {
+        let mut peaks: Vec<_> = self.recent.iter().copied().collect();
+        peaks.sort_unstable();
+        peaks.get((peaks.len() * 9 / 10).min(peaks.len().saturating_sub(1))).copied()
+    }
+}
+
+/// CPUs: how many sandboxes may run, given what the machine does.
+#[derive(Debug)]
+pub(crate) struct Cores {
+    cores: f64,
+    most: f64,
+    target: f64,
+    /// Runnable tasks a core, smoothed: the kernel's figure is that of a moment.
+    pressure: f64,
+}
+
+/// CPUs busier than this are full.
+const FULL: f64 = 0.9;
+/// With up to this many runnable tasks a core there is no waiting to speak of.
+const CROWDED: f64 = 1.5;
+/// With more than this many, fewer should run.
+const THRASHING: f64 = 4.0;
+
+impl Cores {
+    /// For so many CPUs; never more than `most` at a time.
+    #[expect(clippy::cast_precision_loss, reason = "counts of CPUs and sandboxes are small")]
+    pub(crate) fn new(cores: usize, most: usize) -> Self {
+        let (cores, most) = (cores.max(1) as f64, most.max(1) as f64);
+        Self { cores, most, target: (cores * 2.0).min(most), pressure: 0.0 }
+    }
+
+    /// How many may run.
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "between 1 and the setting"
+    )]
+    pub(crate) fn allowed(&self) -> usize {
+        self.target as usize
+    }
+
+    /// A look at the machine: how busy its CPUs were since the last one, its runnable tasks, and
+    /// how many sandboxes run.
+    #[expect(clippy::cast_precision_loss, reason = "counts of tasks are small")]
+    pub(crate) fn observe(&mut self, busy: f64, runnable: u64, running: usize) {
+        let now = runnable.saturating_sub(1) as f64 / self.cores;
+        self.pressure += (now - self.pressure) * 0.5;
+        let running = running as f64;
+        if busy < FULL || self.pressure <= CROWDED {
+            // Room is only worth something where the number that may run is what holds us back.
+            if running >= self.target * 0.75 {
+                self.target = (self.target * 1.5).max(self.target + 2.0);
+            }
+        } else if self.pressure > THRASHING {
+            self.target = self.target.min(running) * 0.9;
+        } else {
+            self.target = self.target.min(running.max(self.cores));
+        }
+        self.target = self.target.clamp(self.cores.min(self.most), self.most);
+    }
+
+    /// Tests timed out because others used the CPUs.
+    pub(crate) fn starved(&mut self) {
+        self.target = (self.target / 2.0).max(self.cores.min(self.most));
+    }
+}
+
+/// How much of the time tasks had to wait for a CPU, added up since the run began.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Waiting {
+    looked: f64,
+    waited: f64,
+}
+
+impl Waiting {
+    /// A look after `since` more time: of `runnable` tasks, all beyond the CPUs had to wait.
+    #[expect(clippy::cast_precision_loss, reason = "counts of tasks are small")]
+    pub(crate) fn observe(&mut self, sample: &Sample, cores: usize, since: Duration) {
+        let runnable = sample.runnable.max(1) as f64;
+        let share = (1.0 - cores as f64 / runnable).max(0.0);
+        self.looked += since.as_secs_f64();
+        self.waited += since.as_secs_f64() * share;
+    }
+
+    /// The share of the time since `before` in which a runnable task had to wait, 0 to 1.
+    pub(crate) fn share_since(self, before: Self) -> f64 {
+        let looked = self.looked - before.looked;
+        if looked <= 0.0 { 0.0 } else { (self.waited - before.waited) / looked }
+    }
+}
+
+/// Whether tests that timed out did so because we ran too many beside them: tasks waited for a CPU
+/// more than half of the time, and these tests used most of what one of them could get. Tests that
+/// hang without using a CPU time out on an idle machine too.
+pub(crate) fn starved(waited: f64, wall: Duration, cpu: Duration) -> bool {
+    let got = cpu.as_secs_f64() / wall.as_secs_f64().max(0.001);
+    waited > 0.5 && got >= 0.5 * (1.0 - waited)
+}

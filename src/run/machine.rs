@@ -1,0 +1,181 @@
+//! What this machine has and how busy it is: CPUs, memory, runnable tasks, from `/proc` and the
+//! control groups. Reading and understanding are apart, so that the latter can be tested.
+
+use crate::journal::Host;
+use std::path::Path;
+
+/// A look at the machine.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Sample {
+    /// Memory in bytes that could be used now without anything being pushed out.
+    pub available: u64,
+    /// Time slices since boot: all, and those in which a CPU did nothing.
+    pub slices: Slices,
+    /// Tasks that run or could run.
+    pub runnable: u64,
+}
+
+/// Time slices of all CPUs since boot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Slices {
+    pub all: u64,
+    pub idle: u64,
+}
+
+impl Slices {
+    /// The share of CPU time that was used since `before`, 0 to 1.
+    pub(crate) fn busy_since(self, before: Self) -> f64 {
+        let all = self.all.saturating_sub(before.all);
+        let idle = self.idle.saturating_sub(before.idle).min(all);
+        #[expect(clippy::cast_precision_loss, reason = "differences of slices are small")]
+        let share = if all == 0 { 0.0 } else { (all - idle) as f64 / all as f64 };
+        share
+    }
+}
+
+/// Where a machine's figures come from; tests have one of their own.
+pub(crate) trait Machine: Send {
+    /// CPUs that this program may use.
+    fn cpus(&self) -> usize;
+    /// Memory in bytes that this program may use at all.
+    fn memory(&self) -> u64;
+    /// How it stands now; `None` if it cannot be told.
+    fn sample(&mut self) -> Option<Sample>;
+}
+
+/// This machine.
+pub(crate) struct ThisMachine {
+    cpus: usize,
+    memory: u64,
+}
+
+impl ThisMachine {
+    pub(crate) fn new() -> Self {
+        let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+        let info = fs_err::read_to_string("/proc/meminfo").unwrap_or_default();
+        let total = meminfo(&info, "MemTotal").unwrap_or(1 << 30);
+        let memory = group_limit().map_or(total, |limit| limit.min(total));
+        Self { cpus, memory }
+    }
+}
+
+impl Machine for ThisMachine {
+    fn cpus(&self) -> usize {
+        self.cpus
+    }
+
+    fn memory(&self) -> u64 {
+        self.memory
+    }
+
+    fn sample(&mut self) -> Option<Sample> {
+        let info = fs_err::read_to_string("/proc/meminfo").ok()?;
+        let stat = fs_err::read_to_string("/proc/stat").ok()?;
+        let (slices, runnable) = stat_figures(&stat)?;
+        let available = meminfo(&info, "MemAvailable")?.min(self.memory);
+        Some(Sample { available, slices, runnable })
+    }
+}
+
+/// The facts of this machine for the header of a journal.
+pub(crate) fn host(backend: &str, caveats: Vec<String>) -> Host {
+    let machine = ThisMachine::new();
+    let read = |path: &str| fs_err::read_to_string(path).unwrap_or_default();
+    Host {
+        kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
+        arch: std::env::consts::ARCH.to_owned(),
+        os: os_name(&read("/etc/os-release")),
+        cpus: machine.cpus,
+        memory: machine.memory,
+        backend: backend.to_owned(),
+        caveats,
+    }
+}
+
+fn os_name(release: &str) -> String {
+    let name = release.lines().find_map(|line| line.strip_prefix("PRETTY_NAME="));
+    name.unwrap_or("Linux").trim_matches('"').to_owned()
+}
+
+/// A line of `/proc/meminfo` in bytes.
+fn meminfo(text: &str, name: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    let kib: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
+    Some(kib * 1024)
+}
+
+/// CPU time and runnable tasks of `/proc/stat`. Time in which a CPU waits for a disk counts as
+/// idle: another task could have used it.
+fn stat_figures(text: &str) -> Option<(Slices, u64)> {
+    let cpu = text.lines().find_map(|line| line.strip_prefix("cpu "))?;
+    let fields: Vec<u64> =
+        cpu.split_whitespace().take(8).map(str::parse).collect::<Result<_, _>>().ok()?;
+    let idle = fields.get(3)? + fields.get(4)?;
+    let runnable = text.lines().find_map(|line| line.strip_prefix("procs_running "))?;
+    let slices = Slices { all: fields.iter().sum(), idle };
+    Some((slices, runnable.trim().parse().ok()?))
+}
+
+/// The least memory limit of the control groups that this process is in.
+fn group_limit() -> Option<u64> {
+    let groups = fs_err::read_to_string("/proc/self/cgroup").ok()?;
+    let files = groups.lines().filter_map(limit_files).flatten();
+    files.filter_map(|file| fs_err::read_to_string(file).ok()?.trim().parse().ok()).min()
+}
+
+/// The files that limit the memory of a line of `/proc/self/cgroup`, up to the root.
+fn limit_files(line: &str) -> Option<Vec<std::path::PathBuf>> {
+    let mut parts = line.splitn(3, ':').skip(1);
+    let (controllers, group) = (parts.next()?, parts.next()?);
+    let (root, name) = if controllers.is_empty() {
+        ("/sys/fs/cgroup", "memory.max")
+    } else if controllers.split(',').any(|name| name == "memory") {
+        ("/sys/fs/cgroup/memory", "memory.limit_in_bytes")
+    } else {
+        return None;
+    };
+    let group = Path::new(group.trim_start_matches('/'));
+    Some(group.ancestors().map(|group| Path::new(root).join(group).join(name)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STAT: &str = "cpu  100 5 50 800 40 0 5 0 0 0\ncpu0 1 1\nprocs_running 3\n";
+
+    #[test]
+    fn figures_of_the_kernel_are_understood() {
+        let (slices, runnable) = stat_figures(STAT).unwrap();
+        assert_eq!((slices, runnable), (Slices { all: 1000, idle: 840 }, 3));
+        let later = Slices { all: 1200, idle: 890 };
+        assert!((later.busy_since(slices) - 0.75).abs() < 1e-9);
+        assert!(slices.busy_since(slices).abs() < 1e-9);
+        assert_eq!(meminfo("MemTotal: 2048 kB\nX: 1", "MemTotal"), Some(2 << 20));
+        assert_eq!(meminfo("MemTotalX: 2048 kB", "MemTotal"), None);
+        assert!(stat_figures("cpu  1 2\n").is_none());
+    }
+
+    #[test]
+    fn limits_are_looked_for_up_to_the_root() {
+        let files = limit_files("0::/a/b").unwrap();
+        let names: Vec<_> = files.iter().map(|file| file.to_str().unwrap()).collect();
+        assert_eq!(
+            names,
+            [
+                "/sys/fs/cgroup/a/b/memory.max",
+                "/sys/fs/cgroup/a/memory.max",
+                "/sys/fs/cgroup/memory.max"
+            ]
+        );
+        assert!(limit_files("3:cpu,cpuacct:/a").is_none());
+        assert_eq!(limit_files("4:memory:/").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn this_machine_answers() {
+        let mut machine = ThisMachine::new();
+        assert!(machine.cpus() > 0 && machine.memory() > 0);
+        assert!(machine.sample().unwrap().slices.all > 0);
+    }
+}
