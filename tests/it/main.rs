@@ -3,3 +3,4 @@
 #![expect(clippy::unwrap_used, reason = "what the tests share may panic as they do")]
 
 mod architecture;
+mod cli;
