@@ -2,6 +2,7 @@
 //! `native` and later back-ends say how.
 
 mod command;
+pub mod docker;
 mod error;
 pub mod fake;
 pub mod native;
