@@ -6,6 +6,8 @@ mod doctor;
 pub mod exit;
 mod images;
 mod places;
+mod progress;
+mod run;
 mod settings;
 mod sweep;
 mod terminal;
@@ -63,7 +65,7 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<u8, Failure> {
         Command::Datasets(command) => datasets::run(command, &session),
         Command::Doctor(args) => doctor::run(&args, &session),
         Command::Sweep => sweep::run(&session),
-        Command::Run(_) => Err(Failure::broken(anyhow::anyhow!("runs are not here yet"))),
+        Command::Run(_) => run::run(&session),
         Command::Completions { .. } => Ok(exit::FINISHED),
     }
 }

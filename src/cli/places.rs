@@ -1,13 +1,16 @@
 //! Where things are: the cache, and settings of a command as values of the library.
 
 use super::exit::Failure;
-use super::settings::{NetworkName, Settings, Size};
+use super::settings::{BackendName, NetworkName, Settings, Size};
 use crate::dataset::{self, Dataset, LoadOptions, Selection};
 use crate::grade;
+use crate::image::ImageOptions;
 use crate::layers::Store;
-use crate::sandbox::{Limits, Network};
+use crate::sandbox::{Backend, Limits, Network};
 use anyhow::anyhow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 impl Settings {
     /// The folder of images, repositories and downloads: `--home`, else the user's cache folder.
@@ -78,11 +81,48 @@ impl Settings {
         }
     }
 
+    /// The back-end that is named.
+    pub(super) fn backend(&self, store: &Store) -> Result<Arc<dyn Backend>, Failure> {
+        match self.backend {
+            BackendName::Native => {
+                let _ = store;
+                Err(Failure::broken(anyhow!("this evalrun has no native back-end yet")))
+            }
+            BackendName::Docker => {
+                let failure = Failure::input(anyhow!("this evalrun has no docker back-end"));
+                Err(failure.hint("--backend native needs no daemon"))
+            }
+        }
+    }
+
+    /// How images are made; the log of each layer goes to `logs`.
+    pub(super) fn image_options(&self, logs: &Path) -> Result<ImageOptions, Failure> {
+        let mut options = ImageOptions::new(&self.home()?, logs);
+        options.repos = self.repos.clone();
+        options.limits = Limits { memory: self.build_memory.0, ..Limits::default() };
+        options.timeout = Duration::from_secs(self.build_timeout);
+        options.network = if self.offline { Network::None } else { self.build_network.into() };
+        options.force = self.force_rebuild;
+        options.uv = program("uv");
+        for name in ImageOptions::VARIABLES {
+            if let Ok(value) = std::env::var(name) {
+                options.env.insert(name.to_owned(), value);
+            }
+        }
+        Ok(options)
+    }
+
     /// How many things at once.
     pub(super) fn parallel(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.parallel.unwrap_or_else(cores).max(1)
     }
+}
+
+/// A program of the user's PATH.
+pub(super) fn program(name: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file())
 }
 
 fn output(size: Size) -> u64 {

@@ -324,5 +324,11 @@ impl Loaded {
     }
 }
 
+/// The settings that nothing changes.
+#[cfg(test)]
+pub(super) fn defaults() -> Settings {
+    Settings::deserialize(DEFAULTS.parse::<Table>().unwrap()).unwrap()
+}
+
 #[cfg(test)]
 mod tests;

@@ -1,15 +1,19 @@
 //! `evalrun sweep`: remove what runs that died left behind.
 
-use super::Session;
 use super::exit::{self, Failure};
+use super::{Session, runtime};
 use serde_json::json;
 
 pub(super) fn run(session: &Session) -> Result<u8, Failure> {
     let store = session.settings.store()?;
-    let removed = store.sweep().map_err(Failure::broken)?;
+    let backend = session.settings.backend(&store)?;
+    let sandboxes = runtime()?.block_on(backend.sweep()).map_err(Failure::broken)?;
+    let layers = store.sweep().map_err(Failure::broken)?;
     match session.terminal.json {
-        true => session.terminal.print_json(&json!({ "removed": removed })),
-        false => session.terminal.print(&format!("{removed} leftovers removed\n")),
+        true => session.terminal.print_json(&json!({ "sandboxes": sandboxes, "layers": layers })),
+        false => session.terminal.print(&format!(
+            "removed {sandboxes} leftovers of sandboxes, {layers} half-made layers\n"
+        )),
     }
     Ok(exit::FINISHED)
 }

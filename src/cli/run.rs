@@ -1,0 +1,234 @@
+//! `evalrun run`: predictions to verdicts and reports.
+
+use super::exit::{self, Failure};
+use super::progress;
+use super::settings::Settings;
+use super::terminal::Terminal;
+use super::{Session, runtime};
+use crate::dataset::{self, Dataset};
+use crate::evaluate::EvalOptions;
+use crate::image::Images;
+use crate::journal::RunState;
+use crate::model::{Prediction, VerdictKind};
+use crate::report::{self, Report, RunDir};
+use crate::run::{Retries, RunError, RunPlan};
+use crate::sandbox::SandboxOptions;
+use anyhow::anyhow;
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+pub(super) fn run(session: &Session) -> Result<u8, Failure> {
+    runtime()?.block_on(conduct(&session.settings, &session.terminal))
+}
+
+/// The program: task list and predictions in, verdicts and reports out.
+async fn conduct(settings: &Settings, terminal: &Terminal) -> Result<u8, Failure> {
+    let (dataset, predictions) = load(settings).await?;
+    let run_id = settings.run_id.clone().unwrap_or_else(|| fresh_run_id(&dataset.name));
+    let dir = RunDir::new(&settings.report_dir, &run_id);
+    let models = predictions.iter().map(|prediction| prediction.model.as_ref());
+    RunDir::check_names(&run_id, models).map_err(|why| Failure::input(anyhow!(why)))?;
+    terminal.say(&format!(
+        "run {run_id}: {} instances, {} predictions",
+        dataset.instances.len(),
+        predictions.len()
+    ));
+
+    let store = settings.store()?;
+    let _in_use = store.use_lock().map_err(Failure::broken)?;
+    let backend = settings.backend(&store)?;
+    for caveat in backend.caveats() {
+        terminal.say(&format!("note: {caveat}"));
+    }
+    let images =
+        Images::new(backend.clone(), store, settings.image_options(&dir.path().join("images"))?);
+    let plan = plan(settings, run_id.clone(), dataset, predictions);
+    let (cancel, stopped) = cancel_on_signals()?;
+    let mut sink = progress::sink(terminal);
+    let state = crate::run::run(plan, backend, images, &mut *sink, cancel).await?;
+    drop(sink);
+    Ok(close(&state, (settings, terminal), &dir, stopped.load(Ordering::Relaxed)))
+}
+
+async fn load(settings: &Settings) -> Result<(Dataset, Vec<Prediction>), Failure> {
+    if settings.dataset.is_some() && settings.predictions.is_empty() {
+        let failure = Failure::input(anyhow!("no predictions are named"));
+        return Err(failure.hint(
+            "--predictions takes files, folders, `gold` (the reference solutions) or `empty`",
+        ));
+    }
+    let (mut dataset, selection) = settings.load_dataset().await?;
+    // Predictions are checked against the whole split: a selection makes none of them unknown.
+    let predictions = dataset::load_predictions(&settings.predictions, &dataset)?;
+    selection.apply(&mut dataset)?;
+    Ok((dataset, predictions))
+}
+
+fn plan(
+    settings: &Settings,
+    run_id: String,
+    dataset: Dataset,
+    predictions: Vec<Prediction>,
+) -> RunPlan {
+    RunPlan {
+        run_id,
+        reports: settings.report_dir.clone(),
+        dataset,
+        predictions,
+        options: EvalOptions {
+            sandbox: SandboxOptions {
+                limits: settings.limits(),
+                network: settings.network.into(),
+                ..SandboxOptions::default()
+            },
+            timeout: Duration::from_secs(settings.timeout),
+            assets: HashMap::new(),
+        },
+        parallel: settings.parallel(),
+        image_jobs: settings.parallel(),
+        retries: Retries { rounds: settings.retries.saturating_add(1), ..Retries::default() },
+        rerun_changed: settings.rerun_changed,
+    }
+}
+
+/// A name that says what and when: `mini-20260131-235959`.
+fn fresh_run_id(dataset: &str) -> String {
+    let name: String = dataset
+        .rsplit('/')
+        .next()
+        .unwrap_or(dataset)
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' })
+        .take(60)
+        .collect();
+    format!("{name}-{}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"))
+}
+
+/// A token that the first signal to end cancels, and whether it came from elsewhere than the
+/// keyboard.
+fn cancel_on_signals() -> Result<(CancellationToken, Arc<AtomicBool>), Failure> {
+    let (cancel, stopped) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
+    for (kind, from_keyboard) in [
+        (SignalKind::interrupt(), true),
+        (SignalKind::terminate(), false),
+        (SignalKind::hangup(), false),
+    ] {
+        let mut signals = signal(kind).map_err(Failure::broken)?;
+        let (cancel, stopped) = (cancel.clone(), stopped.clone());
+        tokio::spawn(async move {
+            if signals.recv().await.is_some() && !cancel.is_cancelled() {
+                stopped.store(!from_keyboard, Ordering::Relaxed);
+                cancel.cancel();
+            }
+        });
+    }
+    Ok((cancel, stopped))
+}
+
+/// Shows what came out and says what the program exits with.
+fn close(
+    state: &RunState,
+    (settings, terminal): (&Settings, &Terminal),
+    dir: &RunDir,
+    stopped: bool,
+) -> u8 {
+    let report = Report::of(state);
+    if terminal.json {
+        terminal.print_json(&report);
+    } else if !terminal.quiet {
+        terminal.print(&report::table(&report));
+    }
+    for model in &report.models {
+        let path = dir.summary(&model.model, &report.run_id);
+        terminal.say(&format!("report: {}", path.display()));
+    }
+    if state.interrupted {
+        terminal.note(&format!("interrupted; --run-id {} continues", report.run_id));
+        return if stopped { exit::STOPPED } else { exit::INTERRUPTED };
+    }
+    exit_code(&report, settings)
+}
+
+fn exit_code(report: &Report, settings: &Settings) -> u8 {
+    let counts = &report.counts;
+    let infra = counts.of(VerdictKind::Infra);
+    #[expect(clippy::cast_precision_loss, reason = "counts of predictions are small")]
+    let share_of = |count: usize| count as f64 / counts.total.max(1) as f64;
+    // What has no verdict might still be resolved: only what cannot be reached any more is missed.
+    let at_best = share_of(counts.of(VerdictKind::Resolved) + infra);
+    if settings.max_infra.is_some_and(|most| infra > most) {
+        exit::TOO_MUCH_INFRA
+    } else if settings.fail_under.is_some_and(|least| at_best < least.0) {
+        exit::BELOW_THRESHOLD
+    } else if infra > 0 {
+        exit::INFRA_LEFT
+    } else {
+        exit::FINISHED
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(error: RunError) -> Self {
+        match &error {
+            RunError::Changed { .. } | RunError::Name(_) | RunError::Twice(_) => Self::input(error),
+            _ => Self::broken(error),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::settings::{Share, defaults};
+    use crate::report::Counts;
+
+    fn report(resolved: usize, unresolved: usize, infra: usize) -> Report {
+        let by_verdict = [
+            (VerdictKind::Resolved, resolved),
+            (VerdictKind::Unresolved, unresolved),
+            (VerdictKind::Infra, infra),
+        ];
+        Report {
+            run_id: "r".to_owned(),
+            dataset: "d (test)".to_owned(),
+            instances: 0,
+            complete: true,
+            counts: Counts {
+                total: resolved + unresolved + infra,
+                by_verdict: by_verdict.into_iter().collect(),
+            },
+            models: Vec::new(),
+            unselected: 0,
+            elapsed: Duration::ZERO,
+            sandbox_time: Duration::ZERO,
+            peak_in_flight: 0,
+        }
+    }
+
+    #[test]
+    fn exit_codes_tell_what_a_script_must_know() {
+        let mut settings = defaults();
+        assert_eq!(exit_code(&report(0, 9, 0), &settings), exit::FINISHED);
+        assert_eq!(exit_code(&report(9, 0, 1), &settings), exit::INFRA_LEFT);
+        settings.fail_under = Some(Share(0.5));
+        assert_eq!(exit_code(&report(5, 5, 0), &settings), exit::FINISHED);
+        assert_eq!(exit_code(&report(4, 6, 0), &settings), exit::BELOW_THRESHOLD);
+        // The two without a verdict could still make it.
+        assert_eq!(exit_code(&report(4, 4, 2), &settings), exit::INFRA_LEFT);
+        assert_eq!(exit_code(&report(2, 6, 2), &settings), exit::BELOW_THRESHOLD);
+        settings.max_infra = Some(1);
+        assert_eq!(exit_code(&report(2, 6, 2), &settings), exit::TOO_MUCH_INFRA);
+    }
+
+    #[test]
+    fn a_fresh_run_id_can_be_a_folder() {
+        let id = fresh_run_id("SWE-bench/SWE-bench_Verified");
+        assert!(id.starts_with("SWE-bench_Verified-2"), "{id}");
+        assert!(RunDir::check_names(&id, []).is_ok());
+        assert!(RunDir::check_names(&fresh_run_id("ä ö/ü §"), []).is_ok());
+    }
+}
