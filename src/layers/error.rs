@@ -71,7 +71,7 @@ impl StoreError {
     pub(crate) fn call<E: Into<io::Error>>(
         what: &'static str,
         path: &Path,
-    ) -> impl FnOnce(E) -> Self {
+    ) -> impl FnOnce(E) -> Self + use<E> {
         let path = path.to_owned();
         move |source| Self::Call { what, path, source: source.into() }
     }

@@ -2,12 +2,18 @@
 //!
 //! Everything here blocks: asynchronous callers go through `tokio::task::spawn_blocking`.
 
+mod archive;
+mod decompress;
 mod error;
+mod export;
+mod hashing;
 pub mod host;
 mod import;
 mod key;
 mod lock;
 mod names;
+mod oci;
+mod owners;
 mod record;
 mod remove;
 mod store;
@@ -17,6 +23,7 @@ mod usage;
 mod workshop;
 
 pub use error::StoreError;
+pub use export::export_image;
 pub use host::host_key;
 pub use import::{import_archive, import_directory, import_tar};
 pub use key::{ImageConfig, ImageKey, LayerKey};

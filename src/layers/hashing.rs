@@ -1,0 +1,39 @@
+//! A reader that takes the digest of what passes through it.
+
+use crate::model::Digest;
+use sha2::{Digest as _, Sha256};
+use std::io::{self, Read};
+
+/// Takes the digest of what is read through it.
+pub(super) struct Hashing<R> {
+    inner: R,
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl<R: Read> Hashing<R> {
+    pub(super) fn new(inner: R) -> Self {
+        Self { inner, hasher: Sha256::new(), bytes: 0 }
+    }
+
+    /// The digest of what has been read, and how many bytes that was.
+    pub(super) fn finish(self) -> (Digest, u64) {
+        (Digest::from_bytes(self.hasher.finalize().into()), self.bytes)
+    }
+}
+
+impl<R: Read> Read for Hashing<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.hasher.update(&buffer[..read]);
+        self.bytes += read as u64;
+        Ok(read)
+    }
+}
+
+/// The digest of a whole stream, and its length.
+pub(super) fn digest(reader: impl Read) -> io::Result<(Digest, u64)> {
+    let mut hashing = Hashing::new(reader);
+    io::copy(&mut hashing, &mut io::sink())?;
+    Ok(hashing.finish())
+}
