@@ -3,8 +3,8 @@
 
 use crate::layers::ImageKey;
 use crate::model::{
-    Digest, DigestBuilder, Evaluation, InfraCause, Instance, InstanceId, Prediction, PredictionKey,
-    VerdictKind,
+    Digest, DigestBuilder, EnvSpec, Evaluation, InfraCause, Instance, InstanceId, Prediction,
+    PredictionKey, VerdictKind,
 };
 use crate::sandbox::{Limits, Network, Upper};
 use jiff::Timestamp;
@@ -215,7 +215,10 @@ impl InstanceFacts {
     /// The facts of an instance.
     #[must_use]
     pub fn of(instance: &Instance) -> Self {
-        let env = instance.env.as_deref().map(json).unwrap_or_default();
+        // Where a recipe was read is for messages: it makes no other image.
+        let env =
+            instance.env.as_deref().map(|env| EnvSpec { origin: String::new(), ..env.clone() });
+        let env = env.as_ref().map(json).unwrap_or_default();
         let image = DigestBuilder::new("instance image 1")
             .field("name", &instance.image_name)
             .field("repo", &instance.repo)

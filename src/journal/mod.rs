@@ -72,3 +72,6 @@ pub enum JournalError {
         key: Box<PredictionKey>,
     },
 }
+
+#[cfg(test)]
+mod tests;
