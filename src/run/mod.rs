@@ -157,3 +157,6 @@ async fn run_on(
     open::write_reports(&closing.dir, &state)?;
     Ok(state)
 }
+
+#[cfg(test)]
+mod tests;
