@@ -29,7 +29,7 @@ async fn build(args: &BuildArgs, session: &Session) -> Result<u8, Failure> {
     let store = settings.store()?;
     let _in_use = store.use_lock().map_err(Failure::broken)?;
     let logs = store.home().join("logs");
-    let backend = settings.backend(&store)?;
+    let backend = settings.backend(&store).await?;
     let images = Images::new(backend.clone(), store, settings.image_options(&logs)?);
     if args.dry_run {
         return show_plans(&dataset, &images, terminal);

@@ -6,6 +6,7 @@ use crate::dataset::{self, Dataset, LoadOptions, Selection};
 use crate::grade;
 use crate::image::ImageOptions;
 use crate::layers::Store;
+use crate::sandbox::docker::{DockerBackend, DockerOptions};
 use crate::sandbox::{Backend, Limits, Network};
 use anyhow::anyhow;
 use std::path::{Path, PathBuf};
@@ -82,15 +83,18 @@ impl Settings {
     }
 
     /// The back-end that is named.
-    pub(super) fn backend(&self, store: &Store) -> Result<Arc<dyn Backend>, Failure> {
+    pub(super) async fn backend(&self, store: &Store) -> Result<Arc<dyn Backend>, Failure> {
         match self.backend {
             BackendName::Native => {
                 let _ = store;
                 Err(Failure::broken(anyhow!("this evalrun has no native back-end yet")))
             }
             BackendName::Docker => {
-                let failure = Failure::input(anyhow!("this evalrun has no docker back-end"));
-                Err(failure.hint("--backend native needs no daemon"))
+                let options = DockerOptions { host: None, runtime: None };
+                let backend = DockerBackend::connect(options).await.map_err(|error| {
+                    Failure::broken(error).hint("--backend native needs no daemon")
+                })?;
+                Ok(backend)
             }
         }
     }

@@ -40,7 +40,7 @@ async fn conduct(settings: &Settings, terminal: &Terminal) -> Result<u8, Failure
 
     let store = settings.store()?;
     let _in_use = store.use_lock().map_err(Failure::broken)?;
-    let backend = settings.backend(&store)?;
+    let backend = settings.backend(&store).await?;
     for caveat in backend.caveats() {
         terminal.say(&format!("note: {caveat}"));
     }

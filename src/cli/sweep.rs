@@ -6,8 +6,10 @@ use serde_json::json;
 
 pub(super) fn run(session: &Session) -> Result<u8, Failure> {
     let store = session.settings.store()?;
-    let backend = session.settings.backend(&store)?;
-    let sandboxes = runtime()?.block_on(backend.sweep()).map_err(Failure::broken)?;
+    let sandboxes = runtime()?.block_on(async {
+        let backend = session.settings.backend(&store).await?;
+        backend.sweep().await.map_err(Failure::broken)
+    })?;
     let layers = store.sweep().map_err(Failure::broken)?;
     match session.terminal.json {
         true => session.terminal.print_json(&json!({ "sandboxes": sandboxes, "layers": layers })),
