@@ -75,6 +75,16 @@ pub enum Place {
     Row(u64),
 }
 
+/// As it stands behind the file's name.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, ":{line}"),
+            Self::Row(row) => write!(f, ": row {row}"),
+        }
+    }
+}
+
 impl Problem {
     /// A problem of a whole file, or of an input that is none.
     #[must_use]
@@ -121,10 +131,8 @@ impl Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.path.display())?;
-        match self.place {
-            Some(Place::Line(line)) => write!(f, ":{line}")?,
-            Some(Place::Row(row)) => write!(f, ": row {row}")?,
-            None => {}
+        if let Some(place) = self.place {
+            write!(f, "{place}")?;
         }
         if let Some(id) = &self.id {
             write!(f, ": {id}")?;
@@ -175,12 +183,25 @@ impl Problems {
         self.kept.is_empty()
     }
 
-    /// `value` if there is no problem, else the error that holds them.
-    ///
-    /// # Errors
-    /// [`DatasetError::Input`] if there are problems.
-    pub fn or<T>(self, value: T) -> Result<T, DatasetError> {
-        if self.is_empty() { Ok(value) } else { Err(self.into()) }
+    /// Nothing, if there is no problem, else the error that holds them.
+    pub(super) fn ok(self) -> Result<(), DatasetError> {
+        if self.is_empty() { Ok(()) } else { Err(self.into()) }
+    }
+
+    /// Adds those of another list.
+    pub(super) fn append(&mut self, other: Self) {
+        self.more += other.more;
+        for problem in other.kept {
+            self.push(problem);
+        }
+    }
+
+    /// Adds what an error says; what is no list of problems becomes one of this path.
+    pub(super) fn extend(&mut self, error: DatasetError, path: &Path) {
+        match error {
+            DatasetError::Input(problems) => self.append(problems),
+            other => self.push(Problem::new(path, other.to_string())),
+        }
     }
 }
 

@@ -4,12 +4,26 @@
 //! a part of them, and [`recipe`] for the files that say how an environment is built. All of them
 //! look at the whole input and report every problem they find, not the first alone.
 
+mod assets;
+mod digest;
+mod embedded;
 mod error;
+mod fields;
+mod hub;
+mod instance;
+mod load;
+mod names;
+mod nearest;
+mod patch;
 mod predictions;
+mod read;
 pub mod recipe;
+mod script;
 mod selection;
 
+pub use digest::instance_digest;
 pub use error::{DatasetError, Place, Problem, Problems};
+pub use names::{HubId, Location, Named, registry};
 pub use predictions::load_predictions;
 pub use selection::Selection;
 
@@ -67,6 +81,17 @@ pub struct LoadOptions {
 /// # Errors
 /// [`DatasetError`] with every problem of the input.
 pub async fn load(spec: &str, options: &LoadOptions) -> Result<Dataset, DatasetError> {
-    let _ = options;
-    Err(Problem::new(spec, "loading is not here yet").into())
+    load::load(spec, options).await
+}
+
+/// Whether a text has the form `owner/name`, of characters that are safe in a path.
+fn is_repo(text: &str) -> bool {
+    let safe = |part: &str| {
+        !part.is_empty()
+            && part.len() <= 100
+            && part != "."
+            && part != ".."
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c))
+    };
+    text.split_once('/').is_some_and(|(owner, name)| safe(owner) && safe(name))
 }

@@ -35,7 +35,9 @@ pub(super) fn rows(path: &Path, input: impl Read, cap: u64, sink: &mut Sink<'_>)
     let limited = Limited { input, left: left.clone() };
     let mut reader = ReaderBuilder::new().flexible(true).from_reader(limited);
     let names: Vec<String> = match reader.headers() {
-        Ok(header) => header.iter().map(|name| name.trim_start_matches('\u{feff}').to_owned()).collect(),
+        Ok(header) => {
+            header.iter().map(|name| name.trim_start_matches('\u{feff}').to_owned()).collect()
+        }
         Err(error) => return sink(Err(failed(path, Place::Line(1), cap, &error))),
     };
     let mut record = ByteRecord::new();

@@ -122,7 +122,12 @@ impl<'de> Visitor<'de> for Top<'_, '_> {
         // An object that is a row itself, rather than one that holds rows.
         let mut own = Map::new();
         while let Some(key) = map.next_key::<String>()? {
-            if own.is_empty() && !matches!(key.as_str(), "instance_id" | "model_name_or_path" | "model_patch" | "repo") {
+            if own.is_empty()
+                && !matches!(
+                    key.as_str(),
+                    "instance_id" | "model_name_or_path" | "model_patch" | "repo"
+                )
+            {
                 let element = map.next_value_seed(ElementSeed(self.progress))?;
                 self.give(Some(key), element);
             } else {

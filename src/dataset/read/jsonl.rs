@@ -48,16 +48,19 @@ pub(super) fn rows(path: &Path, input: impl Read, cap: u64, sink: &mut Sink<'_>)
 
 fn parse(path: &Path, place: Place, text: &[u8]) -> Result<Row, Problem> {
     if let Err(error) = std::str::from_utf8(text) {
-        let what = format!("the text is not valid UTF-8 (byte {} of the line)", error.valid_up_to() + 1);
+        let what =
+            format!("the text is not valid UTF-8 (byte {} of the line)", error.valid_up_to() + 1);
         return Err(Problem::new(path, what)
             .at(Some(place))
             .hint("convert the file to UTF-8 (for example with `iconv -t UTF-8`)"));
     }
     match serde_json::from_slice(text) {
         Ok(Value::Object(fields)) => Ok(Row { place, key: None, fields }),
-        Ok(other) => Err(Problem::new(path, format!("the line is {}, not an object", kind(&other)))
-            .at(Some(place))
-            .hint("a .jsonl file holds one JSON object a line; a list of them is a .json file")),
+        Ok(other) => {
+            Err(Problem::new(path, format!("the line is {}, not an object", kind(&other)))
+                .at(Some(place))
+                .hint("a .jsonl file holds one JSON object a line; a list of them is a .json file"))
+        }
         Err(error) if error.is_eof() && matches!(text.trim_ascii(), b"[" | b"{") => {
             Err(Problem::new(path, "one JSON value over many lines, not one object a line")
                 .at(Some(place))
@@ -129,7 +132,8 @@ mod tests {
 
     #[test]
     fn damage_is_named_for_what_it_is() {
-        let all = read(b"{\"a\": \"\xff\"}\n{\"a\": NaN}\n{\"a\": \"\\ud800\"}\n{\"a\": \"cut", 1000);
+        let all =
+            read(b"{\"a\": \"\xff\"}\n{\"a\": NaN}\n{\"a\": \"\\ud800\"}\n{\"a\": \"cut", 1000);
         let said: Vec<_> = all.into_iter().map(|row| row.unwrap_err().to_string()).collect();
         assert!(said[0].contains("f.jsonl:1: the text is not valid UTF-8 (byte 8"), "{said:?}");
         assert!(said[1].contains("f.jsonl:2: not valid JSON"), "{said:?}");

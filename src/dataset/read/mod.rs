@@ -103,7 +103,7 @@ fn malformed(path: &Path, place: Place, error: &serde_json::Error) -> Problem {
     } else if said.contains("invalid unicode") {
         Problem::new(path, "the text is not valid UTF-8")
             .hint("convert the file to UTF-8 (for example with `iconv -t UTF-8`)")
-    } else if said.contains("surrogate") {
+    } else if said.contains("hex escape") {
         Problem::new(path, format!("a \\u escape names half a character: {said}"))
             .hint("write the text as UTF-8 with undecodable bytes replaced")
     } else {

@@ -3,8 +3,6 @@
 
 mod parse;
 
-pub use parse::KEYS;
-
 use super::embedded;
 use super::error::{DatasetError, Problem, Problems};
 use crate::model::EnvSpec;
@@ -118,7 +116,8 @@ impl Recipes {
         if let Some(found) = self.resolved.get(&key) {
             return found.clone();
         }
-        let found = self.files(repo).iter().find_map(|recipe| recipe.version(version)).map(Arc::new);
+        let found =
+            self.files(repo).iter().find_map(|recipe| recipe.version(version)).map(Arc::new);
         self.resolved.insert(key, found.clone());
         found
     }
@@ -154,11 +153,9 @@ impl Recipes {
                 }
                 match Recipe::read(&path) {
                     Ok(recipe) if recipe.repo == repo => found.push(recipe),
-                    Ok(recipe) => self.problems.push(misnamed(
-                        &path,
-                        &recipe.repo,
-                        &file_name(&recipe.repo),
-                    )),
+                    Ok(recipe) => {
+                        self.problems.push(misnamed(&path, &recipe.repo, &file_name(&recipe.repo)))
+                    }
                     Err(error) => self.problems.extend(error, &path),
                 }
             }

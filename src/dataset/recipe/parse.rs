@@ -11,7 +11,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// The keys that `[defaults]` and `[[env]]` may hold (`[[env]]` has `versions` besides).
-pub const KEYS: [&str; 16] = [
+const KEYS: [&str; 16] = [
     "base",
     "base_packages",
     "build_requires",
@@ -115,7 +115,10 @@ impl Reader<'_> {
                 None,
                 Some("env"),
                 "no `[[env]]`: the recipe is for no version".to_owned(),
-                Some("add `[[env]]` with `versions = [\"…\"]`; \"*\" stands for any other".to_owned()),
+                Some(
+                    "add `[[env]]` with `versions = [\"…\"]`; \"*\" stands for any other"
+                        .to_owned(),
+                ),
             ),
         }
         Recipe { repo, path: self.path.to_owned(), entries }
@@ -205,7 +208,8 @@ impl Reader<'_> {
                     && matches!(value.get_ref(), DeValue::Array(list) if !list.is_empty())
                 {
                     let what = "has no effect without `python`".to_owned();
-                    let hint = Some("add `python = \"3.11\"` (or \"*\" for the base's own)".to_owned());
+                    let hint =
+                        Some("add `python = \"3.11\"` (or \"*\" for the base's own)".to_owned());
                     self.problem(Some(value.span()), Some(key), what, hint);
                 }
             }
@@ -237,9 +241,15 @@ impl Reader<'_> {
             _ => None,
         };
         parsed.unwrap_or_else(|| {
-            let forms = "`host`, `debian:<suite>`, `dir:<path>`, `archive:<path>` or `image:<name>`";
+            let forms =
+                "`host`, `debian:<suite>`, `dir:<path>`, `archive:<path>` or `image:<name>`";
             let hint = Some(format!("write {forms}"));
-            self.problem(Some(value.span()), Some("base"), format!("`{text}` is no root source"), hint);
+            self.problem(
+                Some(value.span()),
+                Some("base"),
+                format!("`{text}` is no root source"),
+                hint,
+            );
             RootSource::Host
         })
     }
@@ -252,7 +262,10 @@ impl Reader<'_> {
                 return RepoSource::Directory(self.path("source", value, path));
             }
             Some(("sdist", wanted)) => {
-                if wanted.split_once("==").is_some_and(|(name, version)| is_word(name) && is_word(version)) {
+                if wanted
+                    .split_once("==")
+                    .is_some_and(|(name, version)| is_word(name) && is_word(version))
+                {
                     return RepoSource::Sdist(wanted.to_owned());
                 }
             }
@@ -269,7 +282,10 @@ impl Reader<'_> {
             Some(folder) => lexically(&folder.join(path)),
             None if path.is_absolute() => path.to_owned(),
             None => {
-                let what = format!("`{}` is relative, and a built-in recipe has no folder", path.display());
+                let what = format!(
+                    "`{}` is relative, and a built-in recipe has no folder",
+                    path.display()
+                );
                 self.problem(Some(value.span()), Some(field), what, None);
                 path.to_owned()
             }
@@ -323,7 +339,11 @@ impl Reader<'_> {
         Some(text.to_string())
     }
 
-    fn table<'a, 'i>(&mut self, field: &str, value: &'a Spanned<DeValue<'i>>) -> Option<&'a Table<'i>> {
+    fn table<'a, 'i>(
+        &mut self,
+        field: &str,
+        value: &'a Spanned<DeValue<'i>>,
+    ) -> Option<&'a Table<'i>> {
         let DeValue::Table(table) = value.get_ref() else {
             self.wrong(field, value, "a table");
             return None;
@@ -344,7 +364,12 @@ impl Reader<'_> {
             "a number" => Some("put it in double quotes".to_owned()),
             _ => None,
         };
-        self.problem(Some(value.span()), Some(field), format!("{got} where {wanted} is wanted"), hint);
+        self.problem(
+            Some(value.span()),
+            Some(field),
+            format!("{got} where {wanted} is wanted"),
+            hint,
+        );
     }
 
     fn only(&mut self, table: &Table<'_>, keys: &[&str]) {
@@ -368,7 +393,9 @@ fn lexically(path: &Path) -> PathBuf {
     for component in path.components() {
         match component {
             Component::CurDir => {}
-            Component::ParentDir if matches!(out.components().next_back(), Some(Component::Normal(_))) => {
+            Component::ParentDir
+                if matches!(out.components().next_back(), Some(Component::Normal(_))) =>
+            {
                 out.pop();
             }
             other => out.push(other),
@@ -383,7 +410,8 @@ fn is_word(text: &str) -> bool {
 
 fn is_python(text: &str) -> bool {
     text.split_once('.').is_some_and(|(major, minor)| {
-        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        let digits =
+            |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
         digits(major) && digits(minor)
     })
 }
