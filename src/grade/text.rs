@@ -18,7 +18,8 @@ pub(super) fn words(text: &str) -> impl DoubleEndedIterator<Item = &str> {
 }
 
 /// The text of a log: bytes that are no UTF-8 become U+FFFD; `\r\n` and a lone `\r` end a line.
-pub(super) fn decode(log: &[u8]) -> Cow<'_, str> {
+#[must_use]
+pub fn decode(log: &[u8]) -> Cow<'_, str> {
     let text = String::from_utf8_lossy(log);
     if memchr::memchr(b'\r', text.as_bytes()).is_none() {
         return text;

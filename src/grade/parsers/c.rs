@@ -1,0 +1,65 @@
+//! C and C++: the runners of redis, jq and micropython, doctest's XML, GoogleTest.
+
+mod doctest;
+mod xml;
+
+pub(super) use doctest::doctest;
+
+use super::{StatusMap, pattern};
+use crate::grade::text::{lines, strip};
+
+pub(super) fn redis(text: &str) -> StatusMap {
+    let mut tests = StatusMap::default();
+    for line in lines(text).map(strip).filter(|line| line.starts_with('[')) {
+        let found =
+            pattern!(r"^\[(ok|err|skip|ignore)\]:\s(.+?)(?:\s\((\d+\s*m?s)\))?$").captures(line);
+        let Some(found) = found else { continue };
+        let name = &found[2];
+        match &found[1] {
+            "ok" => tests.passed(name),
+            // The name is followed by the file that holds the test.
+            "err" => tests.failed(pattern!(r"\s+in\s+\S+$").replace(name, "")),
+            _ => tests.skipped(name),
+        }
+    }
+    tests
+}
+
+pub(super) fn jq(text: &str) -> StatusMap {
+    let mut tests = StatusMap::default();
+    for line in lines(text).map(strip) {
+        let Some(found) = pattern!(r"^(PASS|FAIL):\s(.+)$").captures(line) else { continue };
+        match &found[1] {
+            "PASS" => tests.passed(&found[2]),
+            _ => tests.failed(&found[2]),
+        }
+    }
+    tests
+}
+
+pub(super) fn micropython_test(text: &str) -> StatusMap {
+    let mut tests = StatusMap::default();
+    for line in lines(text).map(strip) {
+        let Some(found) = pattern!(r"^(pass|FAIL|skip)\s+(.+)$").captures(line) else { continue };
+        match &found[1] {
+            "pass" => tests.passed(&found[2]),
+            "FAIL" => tests.failed(&found[2]),
+            _ => tests.skipped(&found[2]),
+        }
+    }
+    tests
+}
+
+/// Lines without a time (the list of failures at the end) do not count.
+pub(super) fn googletest(text: &str) -> StatusMap {
+    let mut tests = StatusMap::default();
+    for line in lines(text).map(strip).filter(|line| line.ends_with(')') && line.contains(']')) {
+        let found = pattern!(r"^.*\[\s*(OK|FAILED)\s*\]\s(.*)\s\(.*\)$").captures(line);
+        let Some(found) = found else { continue };
+        match &found[1] {
+            "OK" => tests.passed(&found[2]),
+            _ => tests.failed(&found[2]),
+        }
+    }
+    tests
+}

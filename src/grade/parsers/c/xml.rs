@@ -1,0 +1,266 @@
+//! A small reader of XML documents without a document type: elements and their attributes. It
+//! refuses what is not well-formed, as the reader of the incumbent does.
+
+use std::collections::HashSet;
+
+/// Deeper documents are refused.
+const MAX_DEPTH: usize = 256;
+
+/// An element; a document is the list of its elements in the order of their start tags.
+pub(super) struct Element {
+    pub(super) name: String,
+    pub(super) attributes: Vec<(String, String)>,
+    /// Index of the enclosing element; the root has none.
+    pub(super) parent: Option<usize>,
+    /// Index behind the last element inside this one.
+    pub(super) end: usize,
+}
+
+impl Element {
+    pub(super) fn attribute(&self, name: &str) -> Option<&str> {
+        self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// Reads a document that is one root element.
+pub(super) fn elements(text: &str) -> Result<Vec<Element>, String> {
+    if let Some(c) = text.chars().find(|c| !is_character(*c)) {
+        return Err(format!("the character U+{:04X} is not allowed in XML", u32::from(c)));
+    }
+    let mut reader = Reader { text, at: 0, elements: Vec::new(), open: Vec::new() };
+    reader.document()?;
+    Ok(reader.elements)
+}
+
+fn is_character(c: char) -> bool {
+    !(c < ' ' && !matches!(c, '\t' | '\n' | '\r') || matches!(c, '\u{fffe}' | '\u{ffff}'))
+}
+
+fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\n' | '\r')
+}
+
+fn is_name_character(c: char) -> bool {
+    is_name_start(c)
+        || c.is_ascii_digit()
+        || matches!(c, '-' | '.' | '\u{b7}' | '\u{300}'..='\u{36f}')
+}
+
+fn is_name_start(c: char) -> bool {
+    c.is_alphabetic() || matches!(c, '_' | ':')
+}
+
+struct Reader<'t> {
+    text: &'t str,
+    at: usize,
+    elements: Vec<Element>,
+    /// Indices of the elements whose end tag is still to come.
+    open: Vec<usize>,
+}
+
+impl<'t> Reader<'t> {
+    fn rest(&self) -> &'t str {
+        &self.text[self.at..]
+    }
+
+    fn error<T>(&self, what: &str) -> Result<T, String> {
+        let line = 1 + self.text[..self.at].matches('\n').count();
+        Err(format!("{what} in line {line} of the document"))
+    }
+
+    fn eat(&mut self, text: &str) -> bool {
+        let found = self.rest().starts_with(text);
+        self.at += if found { text.len() } else { 0 };
+        found
+    }
+
+    /// The text up to this end, which is skipped too.
+    fn until(&mut self, end: &str) -> Result<&'t str, String> {
+        let rest = self.rest();
+        match memchr::memmem::find(rest.as_bytes(), end.as_bytes()) {
+            Some(length) => {
+                self.at += length + end.len();
+                Ok(&rest[..length])
+            }
+            None => self.error(&format!("`{end}` is missing")),
+        }
+    }
+
+    fn blanks(&mut self) -> bool {
+        let rest = self.rest();
+        let length = rest.len() - rest.trim_start_matches(is_blank).len();
+        self.at += length;
+        length > 0
+    }
+
+    fn name(&mut self) -> Result<&'t str, String> {
+        let rest = self.rest();
+        let length = rest.find(|c| !is_name_character(c)).unwrap_or(rest.len());
+        if !rest.starts_with(is_name_start) {
+            return self.error("a name is expected");
+        }
+        self.at += length;
+        Ok(&rest[..length])
+    }
+
+    fn document(&mut self) -> Result<(), String> {
+        loop {
+            if self.eat("<!--") {
+                self.comment()?;
+            } else if self.eat("<![CDATA[") {
+                self.until("]]>")?;
+            } else if self.eat("<?") {
+                let instruction = self.until("?>")?;
+                if !instruction.starts_with(is_name_start) {
+                    return self.error("an instruction has no name");
+                }
+            } else if self.eat("</") {
+                self.end_tag()?;
+            } else if self.eat("<") {
+                self.start_tag()?;
+            } else {
+                self.characters()?;
+            }
+            if self.open.is_empty() {
+                self.blanks();
+                return if self.rest().is_empty() {
+                    Ok(())
+                } else {
+                    self.error("something follows the root")
+                };
+            }
+            if self.rest().is_empty() {
+                return self.error("an element does not end");
+            }
+        }
+    }
+
+    fn comment(&mut self) -> Result<(), String> {
+        self.until("--")?;
+        if self.eat(">") { Ok(()) } else { self.error("`--` stands in a comment") }
+    }
+
+    fn characters(&mut self) -> Result<(), String> {
+        let rest = self.rest();
+        let length = memchr::memchr(b'<', rest.as_bytes()).unwrap_or(rest.len());
+        let text = &rest[..length];
+        if text.contains("]]>") {
+            return self.error("`]]>` stands in text");
+        }
+        self.resolve(text)?;
+        self.at += length;
+        Ok(())
+    }
+
+    fn start_tag(&mut self) -> Result<(), String> {
+        let name = self.name()?.to_owned();
+        let mut attributes = Vec::new();
+        let mut names = HashSet::new();
+        let empty = loop {
+            let separated = self.blanks();
+            if self.eat("/>") {
+                break true;
+            }
+            if self.eat(">") {
+                break false;
+            }
+            if !separated {
+                return self.error("a blank is missing");
+            }
+            let key = self.name()?;
+            self.blanks();
+            if !self.eat("=") {
+                return self.error("an attribute has no value");
+            }
+            self.blanks();
+            let quote = if self.eat("\"") {
+                "\""
+            } else if self.eat("'") {
+                "'"
+            } else {
+                return self.error("an attribute's value has no quotes");
+            };
+            let raw = self.until(quote)?;
+            if raw.contains('<') {
+                return self.error("`<` stands in an attribute");
+            }
+            if !names.insert(key) {
+                return self.error("an attribute stands twice");
+            }
+            attributes.push((key.to_owned(), self.resolve(&raw.replace(['\t', '\n', '\r'], " "))?));
+        };
+        self.check_prefixes(&name, &attributes)?;
+        let index = self.elements.len();
+        let parent = self.open.last().copied();
+        self.elements.push(Element { name, attributes, parent, end: index + 1 });
+        if !empty {
+            self.open.push(index);
+        }
+        if self.open.len() > MAX_DEPTH {
+            return self.error("elements are nested too deeply");
+        }
+        Ok(())
+    }
+
+    fn end_tag(&mut self) -> Result<(), String> {
+        let name = self.name()?;
+        self.blanks();
+        if !self.eat(">") {
+            return self.error("an end tag does not end");
+        }
+        let end = self.elements.len();
+        match self.open.pop() {
+            Some(index) if self.elements[index].name == name => self.elements[index].end = end,
+            _ => return self.error("an end tag does not fit"),
+        }
+        Ok(())
+    }
+
+    /// A name with a prefix needs the prefix declared, here or further out.
+    fn check_prefixes(&self, name: &str, attributes: &[(String, String)]) -> Result<(), String> {
+        let names = attributes.iter().map(|(key, _)| key.as_str()).chain([name]);
+        for prefix in names.filter_map(|name| name.split_once(':')).map(|(prefix, _)| prefix) {
+            let declares = |(key, _): &(String, String)| key.strip_prefix("xmlns:") == Some(prefix);
+            let outer = || self.open.iter().flat_map(|index| &self.elements[*index].attributes);
+            let known = prefix == "xml" || prefix == "xmlns";
+            if !known && !attributes.iter().any(declares) && !outer().any(declares) {
+                return self.error("a prefix is not declared");
+            }
+        }
+        Ok(())
+    }
+
+    /// Text with its references replaced.
+    fn resolve(&self, raw: &str) -> Result<String, String> {
+        let mut text = String::new();
+        let mut rest = raw;
+        while let Some((before, reference)) = rest.split_once('&') {
+            text.push_str(before);
+            let Some((name, after)) = reference.split_once(';') else {
+                return self.error("a reference does not end");
+            };
+            match character(name) {
+                Some(c) => text.push(c),
+                None => return self.error("a reference is unknown"),
+            }
+            rest = after;
+        }
+        text.push_str(rest);
+        Ok(text)
+    }
+}
+
+fn character(reference: &str) -> Option<char> {
+    let number = match reference {
+        "lt" => return Some('<'),
+        "gt" => return Some('>'),
+        "amp" => return Some('&'),
+        "quot" => return Some('"'),
+        "apos" => return Some('\''),
+        _ => reference.strip_prefix('#')?,
+    };
+    let (digits, radix) = number.strip_prefix('x').map_or((number, 10), |digits| (digits, 16));
+    let plain = digits.chars().all(|c| c.is_digit(radix));
+    let code = u32::from_str_radix(digits, radix).ok().filter(|_| plain)?;
+    char::from_u32(code).filter(|c| is_character(*c))
+}

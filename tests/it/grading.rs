@@ -1,0 +1,154 @@
+//! The graders on the real logs and rows of the test data.
+
+use evalrun::grade::{Subject, decode, grade, official, parse, script};
+use evalrun::model::{
+    EvalType, Instance, InstanceId, LimitsHit, LogProblem, Outcome, Section, Status, Usage, Verdict,
+};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+
+/// The folder of real data; nothing, with a message, where there is none outside of CI.
+fn data(part: &str) -> Option<PathBuf> {
+    let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    let folder = std::env::var_os("EVALRUN_TEST_DATA").map_or(beside, PathBuf::from).join(part);
+    if folder.exists() {
+        return Some(folder);
+    }
+    assert!(std::env::var("CI").is_err(), "{} is missing", folder.display());
+    eprintln!("skipped: {} is missing", folder.display());
+    None
+}
+
+fn json_lines(path: &Path) -> Vec<Value> {
+    let text = fs_err::read_to_string(path).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn strings(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => serde_json::from_str(text).unwrap(),
+        list => serde_json::from_value(list.clone()).unwrap(),
+    }
+}
+
+fn instance(row: &Value) -> Instance {
+    let text = |key: &str| row[key].as_str().unwrap_or_default().to_owned();
+    Instance {
+        id: InstanceId::new(&text("instance_id")).unwrap(),
+        repo: text("repo"),
+        base_commit: None,
+        version: text("version"),
+        environment_setup_commit: None,
+        gold_patch: None,
+        test_patch: String::new(),
+        difficulty: None,
+        fail_to_pass: strings(&row["FAIL_TO_PASS"]),
+        pass_to_pass: strings(&row["PASS_TO_PASS"]),
+        image_name: text("image"),
+        env: None,
+        eval_script: text("eval_script"),
+        log_parser: text("log_parser"),
+        eval_type: match text("eval_type").as_str() {
+            "fail_only" => EvalType::FailOnly,
+            _ => EvalType::PassAndFail,
+        },
+        image_assets: Vec::new(),
+    }
+}
+
+/// Logs of the 1.x harness have no section: what follows the model's patch is to be parsed.
+fn tested_part(log: &[u8]) -> std::ops::Range<usize> {
+    let applied = b">>>>> Applied Patch (pred)";
+    let Some(at) = memchr::memmem::rfind(log, applied) else { return 0..log.len() };
+    let line_end = memchr::memchr(b'\n', &log[at..]).map_or(log.len(), |end| at + end + 1);
+    line_end..log.len()
+}
+
+/// The name of a verdict as the recorded one names it.
+fn resolution(verdict: &Verdict) -> &'static str {
+    match verdict {
+        Verdict::Resolved { .. } => "RESOLVED_FULL",
+        Verdict::LogUnusable { why: LogProblem::BadMarker { .. } } => "RESOLVED_NO(not applied)",
+        Verdict::Unresolved { tests } => {
+            let some_fixed = !tests.fail_to_pass.success.is_empty();
+            let none_broken = tests.pass_to_pass.failure.is_empty();
+            // All of FAIL_TO_PASS is a full resolution unless something broke.
+            if some_fixed && none_broken { "RESOLVED_PARTIAL" } else { "RESOLVED_NO" }
+        }
+        other => other.name(),
+    }
+}
+
+#[test]
+fn real_logs_give_the_recorded_status_maps_and_verdicts() {
+    let Some(folder) = data("grading") else { return };
+    let rows = json_lines(&folder.join("rows.jsonl"));
+    let mut differences = Vec::new();
+    let verdicts = json_lines(&folder.join("verdicts.jsonl"));
+    for expected in &verdicts {
+        let name = expected["log"].as_str().unwrap();
+        let log = fs_err::read(folder.join(name)).unwrap();
+        let row = rows.iter().find(|row| row["instance_id"] == expected["instance_id"]).unwrap();
+        let mut instance = instance(row);
+        instance.log_parser = expected["log_parser"].as_str().unwrap().to_owned();
+        let part = tested_part(&log);
+        let (start, end) = (part.start, part.end);
+        let parsed = parse(&instance.log_parser, &decode(&log[part]), Subject::default()).unwrap();
+        if serde_json::to_value(&parsed.tests).unwrap() != expected["status_map"] {
+            differences.push(format!("{name}: status map"));
+        }
+        let wanted = expected["official"]["resolution"].as_str().unwrap();
+        let mut marked = log[..start].to_vec();
+        marked.extend_from_slice(format!("+ : '{}'\n", script::START).as_bytes());
+        marked.extend_from_slice(&log[start..]);
+        marked.extend_from_slice(format!("\n+ : '{}'\n", script::END).as_bytes());
+        let given = official(&instance, &marked).verdict;
+        if resolution(&given) != wanted {
+            differences.push(format!("{name}: {} instead of {wanted}", resolution(&given)));
+        }
+        // Logs of patches that did not apply never reach the supervised grader.
+        if wanted != "RESOLVED_NO(not applied)" {
+            let outcome = Outcome {
+                status: Status::Code(0),
+                limits_hit: LimitsHit::default(),
+                usage: Usage::default(),
+            };
+            let section = Section::Supervised { start: start as u64, end: end as u64, outcome };
+            let supervised = grade(&instance, &log, &section).verdict;
+            if supervised != given {
+                differences.push(format!("{name}: supervised {supervised:?}, official {given:?}"));
+            }
+        }
+    }
+    assert!(
+        differences.is_empty(),
+        "{} of {}:\n{}",
+        differences.len(),
+        verdicts.len(),
+        differences.join("\n")
+    );
+    assert!(verdicts.len() > 100);
+}
+
+#[test]
+fn every_published_script_is_cut_into_three_parts() {
+    let Some(folder) = data("swebench") else { return };
+    for file in ["verified.jsonl", "multilingual.jsonl", "multimodal-dev.jsonl"] {
+        for row in json_lines(&folder.join(file)) {
+            let instance = instance(&row);
+            let script::Cut::ThreeParts { prepare, test, finish } =
+                script::cut(&instance.eval_script)
+            else {
+                panic!("{} is not cut", instance.id);
+            };
+            assert!(
+                prepare.contains("cd /testbed")
+                    && !test.trim().is_empty()
+                    && finish.contains("git checkout") | finish.contains("rm -f"),
+                "{}",
+                instance.id
+            );
+            assert!(evalrun::grade::is_parser(&instance.log_parser), "{}", instance.log_parser);
+        }
+    }
+}
