@@ -3,7 +3,7 @@
 use super::args::DatasetsCommand;
 use super::exit::{self, Failure};
 use super::{Session, runtime};
-use crate::dataset::{self, Dataset};
+use crate::dataset::{self, Dataset, Location};
 use serde_json::json;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -17,7 +17,35 @@ pub(super) fn run(command: DatasetsCommand, session: &Session) -> Result<u8, Fai
 }
 
 fn list(session: &Session) -> Result<u8, Failure> {
-    let _ = session;
+    let names = dataset::registry(&session.settings.registry)?;
+    let place = |location: &Location| match location {
+        Location::Disk(path) => path.display().to_string(),
+        Location::Hub(hub) => format!("{} ({}, {})", hub.id, hub.split, hub.revision),
+    };
+    if session.terminal.json {
+        let values: Vec<_> = names
+            .iter()
+            .map(|name| {
+                json!({ "name": name.name, "about": name.about, "place": place(&name.location) })
+            })
+            .collect();
+        session.terminal.print_json(&values);
+        return Ok(exit::FINISHED);
+    }
+    let width = names.iter().map(|name| name.name.len()).max().unwrap_or(0);
+    let text: String = names
+        .iter()
+        .map(|name| {
+            format!(
+                "{:width$}  {}\n{:width$}  {}\n",
+                name.name,
+                name.about,
+                "",
+                place(&name.location)
+            )
+        })
+        .collect();
+    session.terminal.print(&text);
     Ok(exit::FINISHED)
 }
 

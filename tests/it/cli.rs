@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::{Command, Output};
 
 /// The program with a cache of its own, no settings of the machine, and the project as its folder.
-fn evalrun(home: &Path, args: &[&str]) -> Output {
+pub(crate) fn evalrun(home: &Path, args: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_evalrun"));
     for (name, _) in std::env::vars() {
         if name.starts_with("EVALRUN_") || name.starts_with("HF_") {
