@@ -14,7 +14,7 @@ use crate::report::{self, Report, RunDir};
 use crate::run::{Retries, RunError, RunPlan};
 use crate::sandbox::SandboxOptions;
 use anyhow::anyhow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -142,6 +142,7 @@ fn close(
     } else if !terminal.quiet {
         terminal.print(&report::table(&report));
     }
+    tell_trouble(state, terminal);
     for model in &report.models {
         let path = dir.summary(&model.model, &report.run_id);
         terminal.say(&format!("report: {}", path.display()));
@@ -151,6 +152,27 @@ fn close(
         return if stopped { exit::STOPPED } else { exit::INTERRUPTED };
     }
     exit_code(&report, settings)
+}
+
+/// How many different causes of trouble are told in full.
+const TROUBLES: usize = 5;
+
+/// What our own trouble was, each cause once and in full: a failed build names its log here.
+fn tell_trouble(state: &RunState, terminal: &Terminal) {
+    let mut causes: BTreeMap<&str, usize> = BTreeMap::new();
+    for (_, status) in state.predictions() {
+        if let Some(cause) = status.done().and_then(|done| done.cause.as_ref()) {
+            *causes.entry(&cause.detail).or_default() += 1;
+        }
+    }
+    for (detail, count) in causes.iter().take(TROUBLES) {
+        let printable: String = detail.chars().filter(|c| *c == '\n' || !c.is_control()).collect();
+        let times = if *count > 1 { format!(" ({count} times)") } else { String::new() };
+        terminal.note(&format!("trouble{times}: {}", printable.trim_end().replace('\n', "\n  ")));
+    }
+    if causes.len() > TROUBLES {
+        terminal.note(&format!("… and {} more kinds of trouble", causes.len() - TROUBLES));
+    }
 }
 
 fn exit_code(report: &Report, settings: &Settings) -> u8 {
