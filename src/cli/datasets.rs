@@ -127,11 +127,11 @@ fn validate(session: &Session) -> Result<u8, Failure> {
     let predictions = &session.settings.predictions;
     let (dataset, checked) = runtime()?.block_on(async {
         let (mut dataset, selection) = session.settings.load_dataset().await?;
+        selection.apply(&mut dataset)?;
         let checked = match predictions.is_empty() {
             true => None,
             false => Some(dataset::load_predictions(predictions, &dataset)?.len()),
         };
-        selection.apply(&mut dataset)?;
         Ok::<_, Failure>((dataset, checked))
     })?;
     if session.terminal.json {

@@ -62,9 +62,8 @@ async fn load(settings: &Settings) -> Result<(Dataset, Vec<Prediction>), Failure
         ));
     }
     let (mut dataset, selection) = settings.load_dataset().await?;
-    // Predictions are checked against the whole split: a selection makes none of them unknown.
-    let predictions = dataset::load_predictions(&settings.predictions, &dataset)?;
     selection.apply(&mut dataset)?;
+    let predictions = dataset::load_predictions(&settings.predictions, &dataset)?;
     Ok((dataset, predictions))
 }
 
