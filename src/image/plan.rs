@@ -248,7 +248,10 @@ fn instance_steps(instance: &Instance, spec: &EnvSpec, inputs: &Inputs) -> Vec<S
             identity,
             repo: instance.repo.clone(),
             source: spec.repo.clone(),
-            commit: instance.base_commit.clone(),
+            commit: match &spec.repo {
+                RepoSource::Git => instance.base_commit.clone(),
+                RepoSource::Directory(_) | RepoSource::Sdist(_) => None,
+            },
         },
     }];
     let python = spec.python.is_some();
@@ -269,4 +272,4 @@ fn instance_steps(instance: &Instance, spec: &EnvSpec, inputs: &Inputs) -> Vec<S
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::image) mod tests;

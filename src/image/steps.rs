@@ -159,11 +159,7 @@ pub(super) fn sdist(requirement: &str) -> Step {
 pub(super) fn install<T: AsRef<str>>(lines: &[T], python: bool) -> Step {
     let mut script = format!("cd {TESTBED}\n");
     if python {
-        script.push_str(&format!(
-            "if [ -f {WHEELHOUSE}/constraints.txt ]; then \
-             export PIP_CONSTRAINT={WHEELHOUSE}/constraints.txt; fi\n\
-             source {CONDA}/bin/activate\nconda activate testbed\n"
-        ));
+        script.push_str(&format!("source {CONDA}/bin/activate\nconda activate testbed\n"));
     }
     script.push_str("set -x\n");
     for line in lines {

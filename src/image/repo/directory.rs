@@ -15,7 +15,7 @@ use walkdir::{DirEntry, WalkDir};
 /// 2000-01-01: the time of such a commit, so that the same files give the same commit.
 const TIME: i64 = 946_684_800;
 
-/// A copy of a directory below `scratch`, as a repository of one commit. A `.git` in it is left out.
+/// A copy of a directory below `scratch`, as a repository of one commit. Any `.git` in it is left out.
 pub(in crate::image) fn work_tree_of_directory(
     source: &Path,
     scratch: &Path,
@@ -60,7 +60,7 @@ fn commit_all(repository: &Repository) -> Result<(), git2::Error> {
 }
 
 /// The digest of a file's bytes; of a directory: of the names, kinds, permission to execute and
-/// bytes of all in it, a `.git` at its top left out.
+/// bytes of all in it, any `.git` left out.
 pub(in crate::image) fn digest_of_path(path: &Path) -> io::Result<Digest> {
     if fs::metadata(path)?.is_file() {
         return digest_of_file(path);
@@ -100,6 +100,6 @@ fn digest_of_file(path: &Path) -> io::Result<Digest> {
 }
 
 fn walk(source: &Path) -> impl Iterator<Item = walkdir::Result<DirEntry>> {
-    let own = |entry: &DirEntry| entry.depth() != 1 || entry.file_name() != ".git";
+    let own = |entry: &DirEntry| entry.depth() == 0 || entry.file_name() != ".git";
     WalkDir::new(source).min_depth(1).sort_by_file_name().into_iter().filter_entry(own)
 }

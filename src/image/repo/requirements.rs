@@ -51,6 +51,9 @@ fn add(
         if let Some(other) = included(line) {
             let folder = path.parent().unwrap_or(Path::new(""));
             add(read, &normal(&folder.join(other)), seen, text);
+        } else if line.starts_with("types-pkg_resources") {
+            // Withdrawn from the index in favour of this one.
+            text.push_str("types-setuptools\n");
         } else if !names_the_project(line) {
             text.push_str(line);
             text.push('\n');

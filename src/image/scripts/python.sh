@@ -85,6 +85,6 @@ if ! "$python" -m venv "$environment"; then
     "$python" -m venv --without-pip "$environment"
     "$environment/bin/python" -c "$bootstrap"
 fi
-# pip 25 is the last that can install, in development mode, projects whose setuptools is too old to
-# know how; setuptools before 80 still has what their setup scripts import.
-"$environment/bin/python" -m pip install --upgrade 'pip<25.1' 'setuptools<80' wheel
+# The tools of a new conda environment of that time. Later pips build every project with a setup.py
+# in isolation, with the newest setuptools, which old projects do not survive.
+"$environment/bin/python" -m pip install --upgrade 'pip<25.1' 'setuptools<75.9' 'wheel<0.46'
