@@ -1,5 +1,6 @@
 //! The one task that owns a run: it admits jobs, takes their results, and writes everything down.
 
+use super::agenda::Agenda;
 use super::jobs::Prepared;
 use super::open::Opened;
 use super::progress::{Progress, ProgressSink, Tally};
@@ -7,9 +8,9 @@ use super::queue::{Job, Queue};
 use super::room::Room;
 use super::work::{Ended, Shared, work};
 use crate::evaluate::infra;
-use crate::journal::{Evaluated, Event, Journal, JournalError, RunState, Status};
+use crate::journal::{Evaluated, Event, Journal, JournalError, RunState};
 use crate::layers::ImageKey;
-use crate::model::{InfraCause, InstanceId, Verdict, VerdictKind};
+use crate::model::{Evaluation, InfraCause, PredictionKey, Verdict, VerdictKind};
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -123,38 +124,25 @@ impl<'a> Conductor<'a> {
 
     /// Finds out what is to be done; returns the verdicts that need no run.
     fn enlist(&mut self) -> Vec<Event> {
-        let plan = &self.shared.plan;
-        let instances: HashMap<&InstanceId, usize> =
-            plan.dataset.instances.iter().enumerate().map(|(at, i)| (&i.id, at)).collect();
-        let mut empty = Vec::new();
-        for (at, (facts, status)) in self.state.predictions().enumerate() {
-            let Some(&instance) = instances.get(&facts.key.instance_id) else { continue };
-            self.tally.total += 1;
-            let round = match status {
-                Status::Done(done) if done.kind != VerdictKind::Infra => {
-                    *self.tally.done.entry(done.kind).or_default() += 1;
-                    self.room.learn(instance, done.usage.wall, done.usage.peak_memory);
-                    continue;
-                }
-                _ if facts.empty => {
-                    let mut evaluation = infra("", "");
-                    evaluation.verdict = Verdict::EmptyPatch;
-                    empty.push(evaluated(facts.key.clone(), 0, evaluation));
-                    continue;
-                }
-                // What failed by our own trouble is worth a try again in a new session.
-                Status::Done(done) => done.round + 1,
-                Status::Running { round } | Status::Retrying { round, .. } => round + 1,
-                Status::Waiting => 1,
-            };
-            let job = Job { prediction: at, instance, round, tries: 1 };
-            self.wanted.entry(instance).or_default().push(job);
+        let agenda = Agenda::of(&self.shared.plan.dataset, &self.state);
+        for (instance, done) in agenda.done {
+            *self.tally.done.entry(done.kind).or_default() += 1;
+            self.room.learn(instance, done.usage.wall, done.usage.peak_memory);
         }
         self.tally.before = self.tally.finished();
-        let mut order: Vec<usize> = self.wanted.keys().copied().collect();
+        self.tally.total = agenda.total;
+        let mut order: Vec<usize> = agenda.wanted.keys().copied().collect();
         order.sort_by_key(|&instance| (std::cmp::Reverse(self.room.expected(instance)), instance));
         self.to_prepare = order.into();
-        empty
+        self.wanted = agenda.wanted;
+        agenda
+            .empty
+            .into_iter()
+            .map(|key| {
+                let evaluation = Evaluation { verdict: Verdict::EmptyPatch, ..infra("", "") };
+                evaluated(key, 0, evaluation)
+            })
+            .collect()
     }
 
     fn is_done(&self) -> bool {
@@ -373,11 +361,7 @@ impl<'a> Conductor<'a> {
     }
 }
 
-fn evaluated(
-    key: crate::model::PredictionKey,
-    round: u32,
-    evaluation: crate::model::Evaluation,
-) -> Event {
+fn evaluated(key: PredictionKey, round: u32, evaluation: Evaluation) -> Event {
     Event::Evaluated(Box::new(Evaluated {
         key,
         round,
@@ -388,7 +372,7 @@ fn evaluated(
     }))
 }
 
-fn key_of(event: &Event) -> Option<&crate::model::PredictionKey> {
+fn key_of(event: &Event) -> Option<&PredictionKey> {
     match event {
         Event::Evaluated(evaluated) => Some(&evaluated.key),
         _ => None,

@@ -6,6 +6,7 @@
 //! there and the machine has room. Every verdict is on disk before it counts.
 
 mod admission;
+mod agenda;
 mod conductor;
 mod jobs;
 mod machine;

@@ -7,3 +7,4 @@ mod cli;
 mod dataset;
 mod grading;
 mod mini;
+mod run;
