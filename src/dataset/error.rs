@@ -57,13 +57,13 @@ pub struct Problem {
     /// Where in it.
     pub place: Option<Place>,
     /// The instance concerned, where it is known.
-    pub id: Option<String>,
+    pub id: Option<Box<str>>,
     /// The field concerned.
-    pub field: Option<String>,
+    pub field: Option<Box<str>>,
     /// What is wrong.
     pub what: String,
     /// What to do.
-    pub remedy: Option<String>,
+    pub remedy: Option<Box<str>>,
 }
 
 /// A place in a file.
@@ -108,21 +108,21 @@ impl Problem {
 
     /// The same, of this instance.
     #[must_use]
-    pub fn of(mut self, id: impl Into<String>) -> Self {
+    pub fn of(mut self, id: impl Into<Box<str>>) -> Self {
         self.id = Some(id.into());
         self
     }
 
     /// The same in a field.
     #[must_use]
-    pub fn field(mut self, field: impl Into<String>) -> Self {
+    pub fn field(mut self, field: impl Into<Box<str>>) -> Self {
         self.field = Some(field.into());
         self
     }
 
     /// The same with a remedy.
     #[must_use]
-    pub fn hint(mut self, remedy: impl Into<String>) -> Self {
+    pub fn hint(mut self, remedy: impl Into<Box<str>>) -> Self {
         self.remedy = Some(remedy.into());
         self
     }

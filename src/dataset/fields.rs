@@ -45,7 +45,7 @@ impl<'a> Fields<'a> {
     /// Notes a problem.
     pub(super) fn wrong(&mut self, field: &str, what: impl Into<String>, hint: impl Into<String>) {
         let mut problem = Problem::new(self.path, what).at(Some(self.row.place)).field(field);
-        problem.id.clone_from(&self.id);
+        problem.id = self.id.as_deref().map(Into::into);
         let hint = hint.into();
         if !hint.is_empty() {
             problem = problem.hint(hint);

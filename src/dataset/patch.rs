@@ -46,10 +46,11 @@ pub(super) fn changes(patch: &str) -> Vec<Change> {
                 change.old = None;
                 change.new = Some(change.name.clone());
             }
-        } else if in_header && let Some(path) = line.strip_prefix("rename from ") {
-            if let Some(change) = changes.last_mut() {
-                change.old = Some(unquoted(path));
-            }
+        } else if in_header
+            && let Some(path) = line.strip_prefix("rename from ")
+            && let Some(change) = changes.last_mut()
+        {
+            change.old = Some(unquoted(path));
         }
     }
     changes.retain(|change| !change.name.is_empty());

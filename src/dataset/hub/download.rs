@@ -17,11 +17,19 @@ pub(super) struct Expected {
     pub(super) blob: Option<String>,
 }
 
-/// Downloads what is at a path of the hub to `target`, through `<target>.part`.
+/// A file of the hub.
+#[derive(Clone, Copy)]
+pub(super) struct Remote<'a> {
+    pub(super) client: &'a Client,
+    /// Its path on the hub.
+    pub(super) path: &'a str,
+    /// The data set it belongs to.
+    pub(super) id: &'a str,
+}
+
+/// Downloads a file to `target`, through `<target>.part`.
 pub(super) async fn download(
-    client: &Client,
-    path: &str,
-    id: &str,
+    remote: Remote<'_>,
     target: &Path,
     expected: &Expected,
 ) -> Result<(), DatasetError> {
@@ -29,14 +37,14 @@ pub(super) async fn download(
     let mut retries = Retries::default();
     let mut again = true;
     loop {
-        transfer(client, path, id, &part, expected, &mut retries).await?;
+        transfer(remote, &part, expected, &mut retries).await?;
         match check(&part, expected)? {
             None => break,
             // A part kept from before may be what is wrong: once more, from the start.
             Some(_) if again => again = false,
             Some(what) => {
                 fs_err::remove_file(&part)?;
-                return Err(client.odd(path, &what));
+                return Err(remote.client.odd(remote.path, &what));
             }
         }
         fs_err::remove_file(&part)?;
@@ -48,13 +56,12 @@ pub(super) async fn download(
 
 /// Brings the part to its full length.
 async fn transfer(
-    client: &Client,
-    path: &str,
-    id: &str,
+    remote: Remote<'_>,
     part: &Path,
     expected: &Expected,
     retries: &mut Retries,
 ) -> Result<(), DatasetError> {
+    let Remote { client, path, id } = remote;
     loop {
         let have = fs_err::metadata(part).map(|meta| meta.len()).unwrap_or(0);
         if expected.size == Some(have) && (have > 0 || part.exists()) {

@@ -160,7 +160,8 @@ impl Hub<'_> {
             sha256: sibling.lfs.as_ref().and_then(|lfs| lfs.sha256.clone()),
             blob: sibling.blob_id.clone().filter(|_| sibling.lfs.is_none()),
         };
-        download::download(client, &path, self.id, &target, &expected).await?;
+        let remote = download::Remote { client, path: &path, id: self.id };
+        download::download(remote, &target, &expected).await?;
         Ok(target)
     }
 

@@ -67,7 +67,7 @@ fn row(path: &Path, place: Place, names: &[String], record: &ByteRecord) -> Resu
         let text = std::str::from_utf8(cell).map_err(|_| {
             Problem::new(path, "the text is not valid UTF-8")
                 .at(Some(place))
-                .field(name)
+                .field(name.as_str())
                 .hint("convert the file to UTF-8 (for example with `iconv -t UTF-8`)")
         })?;
         fields.insert(name.clone(), Value::String(text.to_owned()));

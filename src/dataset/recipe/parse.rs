@@ -80,8 +80,8 @@ impl Reader<'_> {
             Place::Line(memchr::memchr_iter(b'\n', before).count() as u64 + 1)
         });
         let problem = Problem {
-            field: field.map(str::to_owned),
-            remedy: hint,
+            field: field.map(Into::into),
+            remedy: hint.map(Into::into),
             ..Problem::new(self.path, what).at(line)
         };
         // A default is looked at once for every `[[env]]`, and is wrong once.
@@ -261,13 +261,8 @@ impl Reader<'_> {
             Some(("dir", path)) if !path.is_empty() => {
                 return RepoSource::Directory(self.path("source", value, path));
             }
-            Some(("sdist", wanted)) => {
-                if wanted
-                    .split_once("==")
-                    .is_some_and(|(name, version)| is_word(name) && is_word(version))
-                {
-                    return RepoSource::Sdist(wanted.to_owned());
-                }
+            Some(("sdist", wanted)) if is_pin(wanted) => {
+                return RepoSource::Sdist(wanted.to_owned());
             }
             _ => {}
         }
@@ -406,6 +401,11 @@ fn lexically(path: &Path) -> PathBuf {
 
 fn is_word(text: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._+-".contains(c))
+}
+
+/// `name==version`.
+fn is_pin(text: &str) -> bool {
+    text.split_once("==").is_some_and(|(name, version)| is_word(name) && is_word(version))
 }
 
 fn is_python(text: &str) -> bool {
