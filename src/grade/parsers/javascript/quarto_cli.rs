@@ -15,7 +15,7 @@ impl Paths {
         patterns.into_iter().fold(line.to_owned(), |line, pattern| {
             let Some(first) = pattern.captures(&line) else { return line };
             let next = self.0.len();
-            let number = *self.0.entry(first[1].to_owned()).or_insert(next);
+            let number = *self.0.entry(first[0].to_owned()).or_insert(next);
             pattern.replace_all(&line, format!("/tmp/{number}")).into_owned()
         })
     }

@@ -21,15 +21,14 @@ impl Suites {
         self.0.push((indent, name.to_owned()));
     }
 
-    /// The name of a test in them.
+    /// Their names and the test's.
     pub(super) fn name(&self, separator: &str, test: &str) -> String {
-        let mut name = String::new();
-        for (_, suite) in &self.0 {
-            name.push_str(suite);
-            name.push_str(separator);
-        }
-        name.push_str(test);
-        name
+        let suites = self.0.iter().map(|(_, suite)| suite.as_str());
+        suites.chain([test]).collect::<Vec<_>>().join(separator)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -100,8 +99,11 @@ pub(in crate::grade::parsers) fn calypso(text: &str) -> Parsed {
                     );
                     return Parsed::failed(tests, why);
                 };
-                let name = suites.name(" - ", name);
-                let name = if name.is_empty() { String::new() } else { name };
+                let mut name = suites.name(" - ", name);
+                if suites.is_empty() {
+                    // The incumbent joins an empty list of suites to it.
+                    name.insert_str(0, " - ");
+                }
                 let name = strip(&name);
                 if stripped.starts_with('✓') { tests.passed(name) } else { tests.failed(name) }
             } else if indent(line) > 0 {
