@@ -12,6 +12,9 @@ mod rules;
 pub mod script;
 mod text;
 
+#[cfg(test)]
+mod tests;
+
 pub use infra::{InfraSignature, Tier, infra_signature};
 pub use parsers::{Parsed, StatusMap, Subject, is_parser, parse, parser_names};
 pub use text::decode;

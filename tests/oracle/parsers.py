@@ -4,15 +4,19 @@
     pip install swebench==5.0.2        # into a throw-away environment
     cargo build --example parse_log
     python tests/oracle/parsers.py [--count 2000] [--seed 1] [--parser NAME]… [--real DIR]
+    python tests/oracle/parsers.py --record tests/fixtures/parsers.jsonl
 
 For every parser of the package's registry it makes logs out of pieces of that runner's output,
 shuffled, cut, doubled, coloured, with CRLF, NUL, invalid UTF-8 and long lines; `--real` adds the
-logs of a folder, mutated the same way. Status maps must be equal, order included; where the
+logs of a folder, mutated the same way; `--record` writes some short logs and the package's
+answers as the fixture of the unit tests instead of comparing. Status maps must be equal, order included; where the
 package's parser raises, ours must say that it failed. Exits with 1 on the first differences,
 after showing the smallest log of each kind.
 """
 
 import argparse
+import contextlib
+import io
 import json
 import pathlib
 import random
@@ -163,7 +167,9 @@ def theirs(parser, data, subject):
     text = data.decode("utf-8", errors="replace").replace("\r\n", "\n").replace("\r", "\n")
     spec = types.SimpleNamespace(instance_id=subject[0], version=subject[1])
     try:
-        return [list(entry) for entry in parser(text, spec).items()], None
+        # Some of them print what they cannot read.
+        with contextlib.redirect_stdout(io.StringIO()):
+            return [list(entry) for entry in parser(text, spec).items()], None
     except Exception as error:  # noqa: BLE001 - whatever it raises is its answer
         return None, f"{type(error).__name__}: {error}"
 
@@ -174,15 +180,39 @@ def ours(binary, requests):
     return [json.loads(text) for text in answer.stdout.split(b"\n") if text]
 
 
+def record(options):
+    """Keeps, of many short logs, those that tell most: many entries, then an exception."""
+    with options.record.open("w", encoding="ascii") as fixture:
+        for registered, parser in PARSER_REGISTRY.items():
+            name = registered.removeprefix("parse_log_")
+            rng = random.Random(f"record {options.seed} {name}")
+            found = []
+            for data in logs(rng, name, options.count, []):
+                if len(data) > 400:
+                    continue
+                subject = rng.choice(SUBJECTS.get(name, [("owner__name-1", "1.0")]))
+                tests, error = theirs(parser, data, subject)
+                case = {"parser": registered, "hex": data.hex(), "instance_id": subject[0], "version": subject[1], "tests": tests}
+                found.append((len(tests or []), case))
+            found.sort(key=lambda entry: -entry[0])
+            raised = [entry for entry in found if entry[1]["tests"] is None][:2]
+            for _, case in found[:3] + found[len(found) // 20 :][:3] + raised:
+                fixture.write(json.dumps(case) + "\n")
+    return 0
+
+
 def main():
     options = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     options.add_argument("--count", type=int, default=2000)
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--parser", action="append")
     options.add_argument("--real", type=pathlib.Path)
+    options.add_argument("--record", type=pathlib.Path)
     options.add_argument("--binary", default=str(ROOT / "target/debug/examples/parse_log"))
     options = options.parse_args()
     real = [path.read_bytes() for path in sorted(options.real.glob("*.log"))] if options.real else []
+    if options.record:
+        return record(options)
     failed = False
     for registered, parser in PARSER_REGISTRY.items():
         name = registered.removeprefix("parse_log_")

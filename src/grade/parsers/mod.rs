@@ -14,6 +14,9 @@ mod ruby;
 mod rust;
 mod status_map;
 
+#[cfg(test)]
+mod tests;
+
 pub use status_map::StatusMap;
 
 use regex::Regex;

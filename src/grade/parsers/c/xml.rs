@@ -1,6 +1,7 @@
 //! A small reader of XML documents without a document type: elements and their attributes. It
 //! refuses what is not well-formed, as the reader of the incumbent does.
 
+use crate::grade::parsers::pattern;
 use std::collections::HashSet;
 
 /// Deeper documents are refused.
@@ -41,9 +42,11 @@ fn is_blank(c: char) -> bool {
 }
 
 fn is_name_character(c: char) -> bool {
+    let digit_or_mark = |c: char| pattern!(r"[\p{Nd}\p{M}]").is_match(c.encode_utf8(&mut [0; 4]));
     is_name_start(c)
         || c.is_ascii_digit()
-        || matches!(c, '-' | '.' | '\u{b7}' | '\u{300}'..='\u{36f}')
+        || matches!(c, '-' | '.' | '\u{b7}')
+        || !c.is_ascii() && digit_or_mark(c)
 }
 
 fn is_name_start(c: char) -> bool {
