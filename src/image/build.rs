@@ -1,6 +1,6 @@
 //! Builds one layer: a sandbox of the layer below runs its steps and is frozen.
 
-use super::plan::{self, LayerKind, LayerPlan};
+use super::plan::{self, LayerPlan};
 use super::repo::{self, Mirror, RepoError, WorkTree};
 use super::steps::{Step, TESTBED};
 use super::{ImageError, ImageEvent, Inner, bootstrap, once};
@@ -31,7 +31,8 @@ pub(super) struct Job<'a> {
     pub(super) inner: &'a Inner,
     pub(super) spec: &'a EnvSpec,
     pub(super) layer: &'a LayerPlan,
-    pub(super) parent: Option<ImageKey>,
+    /// The layers below, lowest first; none for a root.
+    pub(super) below: &'a [LayerPlan],
 }
 
 impl Job<'_> {
@@ -77,9 +78,9 @@ impl Job<'_> {
         let file = fs::OpenOptions::new().create(true).append(true).open(&log).map_err(failed())?;
         let layer = self.layer.name.clone();
         self.inner.tell(ImageEvent::Started { layer, log });
-        match self.parent {
+        match self.below.last() {
             None => self.import_root(&file).await,
-            Some(parent) => self.run_steps(parent, &file).await,
+            Some(parent) => self.run_steps(parent.key.into(), &file).await,
         }
     }
 
@@ -107,11 +108,7 @@ impl Job<'_> {
                 });
             }
         };
-        let config = ImageConfig {
-            env: BTreeMap::from([("PATH".to_owned(), PATH.to_owned())]),
-            ..ImageConfig::default()
-        };
-        let imported = self.inner.backend.import(self.layer.key, root, &config).await;
+        let imported = self.inner.backend.import(self.layer.key, root, &root_config()).await;
         imported.map(drop).map_err(|error| ImageError::Root {
             root: self.layer.name.clone(),
             why: error.to_string(),
@@ -123,18 +120,13 @@ impl Job<'_> {
         let backend = &self.inner.backend;
         let options = self.sandbox_options().map_err(ImageError::file("make a cache"))?;
         let sandbox = backend.create(&parent, &options).await.map_err(trouble())?;
-        let result = self.steps(sandbox.as_ref(), parent, log).await;
+        let result = self.steps(sandbox.as_ref(), log).await;
         // The build's verdict stands whatever the end of its sandbox says; the back-end sweeps.
         let _ = sandbox.terminate().await;
         result
     }
 
-    async fn steps(
-        &self,
-        sandbox: &dyn Sandbox,
-        parent: ImageKey,
-        log: &fs::File,
-    ) -> Result<(), ImageError> {
+    async fn steps(&self, sandbox: &dyn Sandbox, log: &fs::File) -> Result<(), ImageError> {
         let count = self.layer.steps.len();
         for (n, step) in self.layer.steps.iter().enumerate() {
             let title = step.title();
@@ -145,7 +137,7 @@ impl Job<'_> {
                 .map_err(ImageError::file("write the log of a layer"))?;
             self.step(sandbox, step, log).await?;
         }
-        let config = self.config(parent)?;
+        let config = self.config()?;
         let snapshot = sandbox.snapshot(Some(self.layer.key), &config, true).await;
         snapshot.map(drop).map_err(ImageError::sandbox(&self.layer.name))
     }
@@ -174,6 +166,8 @@ impl Job<'_> {
             }
             Step::Checkout { repo, source, commit, .. } => {
                 let tree = self.work_tree(repo, source, commit.as_deref()).await?;
+                let place = format!("mkdir -p {TESTBED}");
+                self.bash(sandbox, &place, log).await.map_err(trouble())?;
                 copy_tree(sandbox, tree).await.map_err(trouble())
             }
         }
@@ -260,18 +254,19 @@ impl Job<'_> {
     }
 
     /// What the image says, with this layer on top.
-    fn config(&self, parent: ImageKey) -> Result<ImageConfig, ImageError> {
-        let below = self.inner.store.image(&parent)?;
-        let mut config = below.map(|image| image.config).unwrap_or_default();
-        let own = &self.layer.config;
-        config.env.extend(own.env.iter().map(|(name, value)| (name.clone(), value.clone())));
-        if !own.workdir.is_empty() {
-            config.workdir.clone_from(&own.workdir);
-        }
-        if self.layer.kind == LayerKind::Instance {
-            // A service image's own start-up has no place in an evaluation.
-            config.entrypoint.clear();
-            config.cmd.clear();
+    fn config(&self) -> Result<ImageConfig, ImageError> {
+        let root = self.below.first().map(|root| ImageKey::from(root.key));
+        let known = root.map(|root| self.inner.store.image(&root)).transpose()?.flatten();
+        let mut config = known.map_or_else(root_config, |image| image.config);
+        // A service image's own start-up has no place in an evaluation.
+        config.entrypoint.clear();
+        config.cmd.clear();
+        for layer in self.below.iter().chain([self.layer]) {
+            let own = &layer.config;
+            config.env.extend(own.env.iter().map(|(name, value)| (name.clone(), value.clone())));
+            if !own.workdir.is_empty() {
+                config.workdir.clone_from(&own.workdir);
+            }
         }
         Ok(config)
     }
@@ -342,6 +337,14 @@ async fn copy_tree(sandbox: &dyn Sandbox, tree: WorkTree) -> Result<(), SandboxE
     match writing.await.map_err(io::Error::other).and_then(|written| written) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(failed()),
+    }
+}
+
+/// What a root says that says nothing of itself.
+fn root_config() -> ImageConfig {
+    ImageConfig {
+        env: BTreeMap::from([("PATH".to_owned(), PATH.to_owned())]),
+        ..ImageConfig::default()
     }
 }
 

@@ -201,12 +201,12 @@ impl Images {
                 if n == 0 && !inner.options.force && inner.has(key).await? {
                     break;
                 }
-                let parent = n.checked_sub(1).map(|below| plan.layers[below].key.into());
-                let job = build::Job { inner, spec, layer, parent };
+                let job = build::Job { inner, spec, layer, below: &plan.layers[..n] };
                 built += usize::from(inner.layers.get(layer.key, || job.run()).await?);
             }
+            // A back-end that keeps its images elsewhere finds them by their key alone.
             let current = inner.store.resolve(&plan.image_name);
-            if current != Some((key, TagOrigin::Built)) {
+            if current != Some((key, TagOrigin::Built)) && inner.store.contains(&key) {
                 inner.store.tag(&plan.image_name, &key, TagOrigin::Built)?;
             }
         }

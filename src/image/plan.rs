@@ -111,8 +111,10 @@ pub(super) fn plan(instance: &Instance, spec: &EnvSpec, inputs: &Inputs) -> Imag
     let mut first = system_steps(spec);
     if let Some(python) = &spec.python {
         first.extend(steps::activation());
+        // The same for all repositories on one root: nothing of a repository is in it.
+        let name = format!("base-{}", root_name(&spec.base));
+        push(&mut plan, LayerKind::Base, name, first, ImageConfig::default());
         let repo = instance.repo.replace('/', "__");
-        push(&mut plan, LayerKind::Base, format!("base-{repo}"), first, ImageConfig::default());
         let config = ImageConfig { env: spec.env.clone(), ..ImageConfig::default() };
         let name = format!("env-{repo}-{}", instance.version);
         push(&mut plan, LayerKind::Env, name, env_steps(instance, spec, python), config);
