@@ -84,6 +84,10 @@ impl Memory {
 
     /// What a sandbox needed; `likes` as for [`Memory::expected`].
     pub(crate) fn learn(&mut self, likes: &[u64], peak: u64) {
+        // A back-end that cannot tell says 0: nothing was learned then.
+        if peak == 0 {
+            return;
+        }
         for like in likes {
             let known = self.peaks.entry(*like).or_default();
             *known = peak.max(*known);
@@ -201,4 +205,81 @@ impl Waiting {
 pub(crate) fn starved(waited: f64, wall: Duration, cpu: Duration) -> bool {
     let got = cpu.as_secs_f64() / wall.as_secs_f64().max(0.001);
     waited > 0.5 && got >= 0.5 * (1.0 - waited)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GIB: u64 = 1 << 30;
+
+    #[test]
+    fn memory_is_expected_by_what_is_most_alike() {
+        let mut memory = Memory::new(64 * GIB, 60 * GIB, Some(4 * GIB));
+        assert_eq!(memory.expected(&[1, 2], false), UNKNOWN);
+        memory.learn(&[3, 2], GIB);
+        assert_eq!(memory.expected(&[1, 2], false), GIB + GIB / 4);
+        memory.learn(&[1, 2], 2 * GIB);
+        assert_eq!(memory.expected(&[1, 2], false), 2 * GIB + GIB / 2);
+        assert_eq!(memory.expected(&[1, 2], true), 4 * GIB);
+        memory.learn(&[7], 0);
+        assert_eq!(memory.expected(&[7], false), 3 * GIB, "nothing learned: like most others");
+        memory.learn(&[1], 9 * GIB);
+        assert_eq!(memory.expected(&[1], false), 4 * GIB, "no more than its limit");
+        memory.learn(&[8], 1);
+        assert_eq!(memory.expected(&[8], false), LEAST);
+    }
+
+    #[tokio::test]
+    async fn what_is_set_aside_and_what_is_left_must_both_do() {
+        let mut memory = Memory::new(16 * GIB, 9 * GIB, None);
+        let now = Instant::now();
+        assert!(memory.has_room(8 * GIB) && !memory.has_room(9 * GIB));
+        memory.take(5 * GIB, now);
+        assert!(memory.has_room(3 * GIB) && !memory.has_room(4 * GIB));
+        // It has settled, and used less than it might: what was set aside for it stays.
+        memory.observe(9 * GIB, now + SETTLING);
+        assert!(!memory.has_room(4 * GIB));
+        // Something else took the memory.
+        memory.observe(2 * GIB, now + SETTLING);
+        assert!(memory.has_room(GIB) && !memory.has_room(2 * GIB));
+        memory.give_back(5 * GIB);
+        memory.observe(9 * GIB, now + SETTLING);
+        assert!(memory.has_room(8 * GIB));
+    }
+
+    #[test]
+    fn the_number_that_may_run_follows_the_machine() {
+        let mut cores = Cores::new(4, 500);
+        assert_eq!(cores.allowed(), 8);
+        // Sleepers: nothing is busy, and all that may run does.
+        for _ in 0..20 {
+            cores.observe(0.1, 1, cores.allowed());
+        }
+        assert_eq!(cores.allowed(), 500);
+        // They wake up, all at once.
+        for _ in 0..50 {
+            cores.observe(1.0, 500, 500);
+        }
+        assert_eq!(cores.allowed(), 4);
+        // Idle, but fewer run than may: there is no reason to allow more.
+        cores.observe(0.1, 1, 1);
+        assert_eq!(cores.allowed(), 4);
+        assert_eq!(Cores::new(64, 2).allowed(), 2);
+    }
+
+    #[test]
+    fn only_tests_that_wanted_a_cpu_are_starved() {
+        let (wall, second) = (Duration::from_secs(100), Duration::from_secs(1));
+        assert!(starved(0.8, wall, second * 15));
+        assert!(!starved(0.8, wall, second), "it hung");
+        assert!(!starved(0.3, wall, second * 70), "the machine was not that full");
+        let mut waiting = Waiting::default();
+        let sample = |runnable| Sample { runnable, ..Sample::default() };
+        waiting.observe(&sample(2), 4, second);
+        let before = waiting;
+        waiting.observe(&sample(16), 4, second);
+        assert!((waiting.share_since(before) - 0.75).abs() < 1e-9);
+        assert!((waiting.share_since(Waiting::default()) - 0.375).abs() < 1e-9);
+    }
 }

@@ -112,3 +112,37 @@ impl Durations {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn job(prediction: usize) -> Job {
+        Job { prediction, instance: prediction, round: 1, tries: 1 }
+    }
+
+    #[tokio::test]
+    async fn the_longest_runs_first_and_the_first_of_equals() {
+        let mut durations = Durations::default();
+        let likes = |instance: usize| [instance as u64];
+        durations.learn(&likes(2), Duration::from_secs(9));
+        durations.learn(&likes(3), Duration::from_secs(2));
+        durations.learn(&likes(3), Duration::from_secs(4));
+        // Of the others nothing is known; they count by their tests.
+        let expected = |instance| durations.expected(&likes(instance), 10);
+        let mut queue = Queue::default();
+        (0..5).for_each(|prediction| queue.push(job(prediction)));
+        let now = Instant::now();
+        queue.push_later(job(5), now + Duration::from_secs(60));
+        let mut order = Vec::new();
+        while let Some(next) = queue.peek(expected) {
+            order.push(next.prediction);
+            queue.pop();
+        }
+        assert_eq!(order, [2, 3, 0, 1, 4]);
+        queue.wake(now);
+        assert_eq!((queue.ready(), queue.waiting()), (0, 1));
+        queue.wake(queue.next_wake().unwrap());
+        assert_eq!((queue.ready(), queue.waiting(), queue.next_wake()), (1, 0, None));
+    }
+}

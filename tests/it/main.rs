@@ -6,5 +6,6 @@ mod architecture;
 mod cli;
 mod dataset;
 mod grading;
+mod kill_resume;
 mod mini;
 mod run;

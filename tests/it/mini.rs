@@ -10,7 +10,7 @@ fn mini() -> std::path::PathBuf {
 }
 
 /// Whether sandboxes can be made here at all; where not, says so, and fails in CI.
-fn sandboxes_work(home: &Path) -> bool {
+pub(crate) fn sandboxes_work(home: &Path) -> bool {
     let doctor = evalrun(home, &["doctor"]);
     let works = doctor.status.success();
     if !works {

@@ -1,0 +1,97 @@
+//! A run that is killed again and again, with no chance to tidy up, ends like one that was not.
+
+use crate::cli::evalrun;
+use crate::mini::sandboxes_work;
+use serde_json::Value;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// How often the run is killed; `EVALRUN_KILLS` sets another number.
+const KILLS: usize = 10;
+
+/// What is run: predictions of every verdict.
+fn arguments<'a>(reports: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    let mut args = vec!["run", "--dataset", "datasets/mini", "--run-id", "r", "--parallel", "3"];
+    args.extend(["-p", "datasets/mini/hostile.jsonl", "--config", "datasets/mini/limits.toml"]);
+    args.extend(["--report-dir", reports]);
+    args.extend(more);
+    args
+}
+
+fn start(home: &Path, reports: &str) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_evalrun"))
+        .args(arguments(reports, &["--quiet"]))
+        .env("EVALRUN_HOME", home)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+/// Every file of a run that holds a verdict, without what differs from run to run.
+fn verdicts(reports: &Path) -> Vec<(String, Value)> {
+    let mut found = Vec::new();
+    for entry in walkdir::WalkDir::new(reports.join("r")).sort_by_file_name() {
+        let entry = entry.unwrap();
+        let name = entry.path().strip_prefix(reports).unwrap().to_str().unwrap().to_owned();
+        let of_a_model = name.ends_with(".r.json");
+        if !of_a_model && entry.file_name() != "report.json" {
+            continue;
+        }
+        let text = fs_err::read_to_string(entry.path()).unwrap();
+        let mut value: Value = serde_json::from_str(&text).unwrap();
+        for report in value.as_object_mut().unwrap().values_mut().filter(|_| !of_a_model) {
+            let own = report["evalrun"].as_object_mut().unwrap();
+            for measured in ["seconds", "usage", "round"] {
+                own.remove(measured);
+            }
+        }
+        found.push((name, value));
+    }
+    found
+}
+
+#[test]
+fn a_run_killed_again_and_again_ends_like_any_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    if !sandboxes_work(&home) {
+        return;
+    }
+    // The first run builds the images as well, so that those builds are killed too.
+    let killed = folder.path().join("killed");
+    let kills = std::env::var("EVALRUN_KILLS").map_or(KILLS, |text| text.parse().unwrap());
+    let mut left = kills;
+    while left > 0 {
+        let mut child = start(&home, killed.to_str().unwrap());
+        let pause = Duration::from_millis(rand::random_range(20..1500));
+        let began = Instant::now();
+        while began.elapsed() < pause && child.try_wait().unwrap().is_none() {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        if child.try_wait().unwrap().is_some() {
+            break;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        eprintln!("killed after {pause:?}");
+        left -= 1;
+    }
+    assert!(left < kills, "the run ended before it could be killed once");
+
+    let runs = [&killed, &folder.path().join("undisturbed")].map(|reports| {
+        let output = evalrun(&home, &arguments(reports.to_str().unwrap(), &[]));
+        assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+        verdicts(reports)
+    });
+    assert_eq!(runs[0], runs[1]);
+    assert!(runs[0].len() > 5);
+
+    let sweep = evalrun(&home, &["sweep"]);
+    assert!(sweep.status.success(), "{}", String::from_utf8_lossy(&sweep.stderr));
+    let leaks = evalrun(&home, &["doctor", "--leaks"]);
+    assert!(leaks.status.success(), "{}", String::from_utf8_lossy(&leaks.stdout));
+}
