@@ -79,7 +79,7 @@ fn read_lines(path: &Path) -> Vec<Map<String, Value>> {
 
 /// The rows of a table of texts, read without evalrun.
 fn parquet_rows(path: &Path) -> Vec<Map<String, Value>> {
-    let reader = SerializedFileReader::new(std::fs::File::open(path).unwrap()).unwrap();
+    let reader = SerializedFileReader::new(fs_err::File::open(path).unwrap().into_file()).unwrap();
     let rows = reader.get_row_iter(None).unwrap();
     let text = |field: Field| match field {
         Field::Str(text) => Value::String(text),

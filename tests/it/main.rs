@@ -1,6 +1,10 @@
 //! The one integration-test binary: a file a subject, a `mod` line for each.
 
-#![expect(clippy::unwrap_used, reason = "what the tests share may panic as they do")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stderr,
+    reason = "what the tests share may panic and say why, as they do"
+)]
 
 mod architecture;
 mod cli;

@@ -171,7 +171,7 @@ fn text_of_a_table_that_is_no_text_is_told_with_its_column() {
         "message rows { required binary instance_id (utf8); required binary repo (utf8); }";
     let schema = parquet::schema::parser::parse_message_type(schema).unwrap();
     let (_temp, path) = file("rows.parquet");
-    let file = std::fs::File::create(&path).unwrap();
+    let file = fs_err::File::create(&path).unwrap().into_file();
     let mut writer =
         parquet::file::writer::SerializedFileWriter::new(file, schema.into(), Default::default())
             .unwrap();
