@@ -17,13 +17,10 @@ pub enum DatasetError {
     /// The hub could not be asked, or did not give what was asked for.
     #[error("{what}\n  hint: {hint}")]
     Hub {
-        /// What happened, with the address.
+        /// What happened, with the address and all causes.
         what: String,
         /// What to do.
         hint: String,
-        /// What lies below.
-        #[source]
-        source: Option<Box<dyn std::error::Error + Send + Sync>>,
     },
     /// A file of the cache could not be written or read.
     #[error(transparent)]

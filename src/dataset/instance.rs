@@ -1,13 +1,15 @@
 //! From a row, of the 4.x or the 5.x format, to a resolved instance.
 
 use super::assets;
-use super::error::Problems;
+use super::error::{Place, Problems};
 use super::fields::{Fields, short};
 use super::read::Row;
 use super::recipe::Recipes;
 use super::script;
 use crate::model::{EnvSpec, EvalType, Instance, InstanceId, RepoSource};
-use std::path::Path;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Repositories whose 4.x rows count a test as failed only if it is seen to fail, as in swebench
@@ -19,14 +21,16 @@ pub(super) struct Resolver<'a> {
     pub(super) recipes: Recipes,
     pub(super) known_parser: Option<fn(&str) -> bool>,
     pub(super) problems: &'a mut Problems,
+    /// Where the ids of the rows so far stand.
+    pub(super) seen: HashMap<InstanceId, (PathBuf, Place)>,
 }
 
 impl Resolver<'_> {
     /// The instance of a row; none if something is wrong with it, which is noted.
     pub(super) fn instance(&mut self, path: &Path, row: Row) -> Option<Instance> {
-        let Self { recipes, known_parser, problems } = self;
+        let Self { recipes, known_parser, problems, seen } = self;
         let mut row = Fields::new(path, row, problems);
-        let id = id(&mut row);
+        let id = id(&mut row, seen);
         let repo = repo(&mut row);
         let version =
             row.required("version", "every row names the version of its project, as text");
@@ -81,18 +85,31 @@ impl Resolver<'_> {
     }
 }
 
-fn id(row: &mut Fields<'_>) -> Option<InstanceId> {
+fn id(
+    row: &mut Fields<'_>,
+    seen: &mut HashMap<InstanceId, (PathBuf, Place)>,
+) -> Option<InstanceId> {
     let hint = "every row has an id of its own, by custom `owner__name-number`";
     let text = row.required("instance_id", hint)?;
-    InstanceId::new(&text)
-        .map_err(|error| {
-            row.wrong(
-                "instance_id",
-                error.to_string(),
-                "an id is used in file names: leave out `/`, `\\` and control characters",
-            )
-        })
-        .ok()
+    let id = match InstanceId::new(&text) {
+        Ok(id) => id,
+        Err(error) => {
+            let hint = "an id is used in file names: leave out `/`, `\\` and control characters";
+            row.wrong("instance_id", error.to_string(), hint);
+            return None;
+        }
+    };
+    match seen.entry(id.clone()) {
+        Entry::Occupied(first) => {
+            let (path, place) = first.get();
+            let what = format!("the id stands at {}{place} already", path.display());
+            row.wrong("instance_id", what, hint);
+        }
+        Entry::Vacant(free) => {
+            free.insert((row.path().to_owned(), row.place()));
+        }
+    }
+    Some(id)
 }
 
 fn repo(row: &mut Fields<'_>) -> Option<String> {

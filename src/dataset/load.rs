@@ -6,7 +6,7 @@ use super::names::{self, HubId, Location};
 use super::read::{self, Format};
 use super::recipe::Recipes;
 use super::{Dataset, LoadOptions, digest, hub};
-use crate::model::{Instance, InstanceId};
+use crate::model::Instance;
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -162,9 +162,9 @@ fn read_all(rows: Rows, options: &LoadOptions) -> Result<Dataset, DatasetError> 
         recipes: Recipes::new(rows.envs),
         known_parser: options.known_parser,
         problems: &mut found,
+        seen: HashMap::new(),
     };
     let mut instances: Vec<Instance> = Vec::new();
-    let mut seen: HashMap<InstanceId, (PathBuf, Place)> = HashMap::new();
     for file in &rows.files {
         let mut count = 0;
         read::rows(file, &mut |row| {
@@ -173,17 +173,9 @@ fn read_all(rows: Rows, options: &LoadOptions) -> Result<Dataset, DatasetError> 
                 Ok(row) => row,
                 Err(problem) => return resolver.problems.push(problem),
             };
-            let place = row.place;
-            let Some(instance) = resolver.instance(file, row) else { return };
-            if let Some((path, first)) = seen.get(&instance.id) {
-                let what = format!("the id stands at {}{first} already", path.display());
-                let problem = Problem::new(file, what).at(Some(place)).field("instance_id");
-                let problem =
-                    problem.of(instance.id.as_str()).hint("every row has an id of its own");
-                return resolver.problems.push(problem);
+            if let Some(instance) = resolver.instance(file, row) {
+                instances.push(instance);
             }
-            seen.insert(instance.id.clone(), (file.clone(), place));
-            instances.push(instance);
         });
         if count == 0 {
             let problem = Problem::new(file, "holds no row");

@@ -29,7 +29,6 @@ impl Client {
             return Err(DatasetError::Hub {
                 what: format!("`{endpoint}` is no address of a hub"),
                 hint: "HF_ENDPOINT is of the form `https://huggingface.co`".to_owned(),
-                source: None,
             });
         }
         let mut headers = HeaderMap::new();
@@ -39,7 +38,6 @@ impl Client {
                 DatasetError::Hub {
                     what: "the token for the hub holds characters that no token has".to_owned(),
                     hint: "set HF_TOKEN to the token alone".to_owned(),
-                    source: None,
                 }
             })?;
             value.set_sensitive(true);
@@ -56,7 +54,6 @@ impl Client {
             .map_err(|error| DatasetError::Hub {
                 what: format!("no connection to {endpoint} can be set up: {}", causes(&error)),
                 hint: "install the package `ca-certificates`, or name a file of root certificates in SSL_CERT_FILE".to_owned(),
-                source: Some(Box::new(error)),
             })?;
         Ok(Self { http, endpoint, with_token: token.is_some() })
     }
@@ -123,7 +120,6 @@ impl Client {
         DatasetError::Hub {
             what: format!("{}{path}: {what}", self.endpoint),
             hint: "check HF_ENDPOINT: a proxy or another server may be answering".to_owned(),
-            source: None,
         }
     }
 
@@ -135,9 +131,8 @@ impl Client {
             "the connection failed"
         };
         DatasetError::Hub {
-            what: format!("{}{path}: {what}: {}", self.endpoint, causes(&error)),
+            what: format!("{}{path}: {what}: {}", self.endpoint, causes(&error.without_url())),
             hint: "check the network, HTTPS_PROXY and HF_ENDPOINT, or download the rows elsewhere and name the file".to_owned(),
-            source: Some(Box::new(error)),
         }
     }
 
@@ -190,7 +185,6 @@ impl Client {
         DatasetError::Hub {
             what: format!("{}{path}: {what} (status {}){said}", self.endpoint, status.as_u16()),
             hint,
-            source: None,
         }
     }
 }
@@ -219,7 +213,9 @@ impl Retries {
         }
         let own = Duration::from_millis(250) * 2u32.pow(self.failed - 1);
         let wait = wait.unwrap_or(own);
-        tracing::warn!("{failure}; asking again in {:.1} s", wait.as_secs_f64());
+        if let DatasetError::Hub { what, .. } = &failure {
+            tracing::warn!("{what}; asking again in {:.1} s", wait.as_secs_f64());
+        }
         tokio::time::sleep(wait).await;
         Ok(())
     }

@@ -109,7 +109,7 @@ impl Hub<'_> {
         let note = self.folder.join("refs").join(revision.replace('/', "%2F"));
         let noted = match is_commit(revision) {
             true => Some(revision.to_owned()),
-            false => fs_err::read_to_string(&note).ok().filter(|sha| is_commit(sha)),
+            false => fs_err::read_to_string(&note).ok().filter(|sha| is_file_name(sha)),
         };
         let fixed = is_commit(revision) || asked.is_none() || self.client.is_none();
         if let Some(sha) = noted.filter(|_| fixed)
@@ -125,7 +125,7 @@ impl Hub<'_> {
             revision.replace('/', "%2F")
         );
         let listing: Listing = client.json(&path, self.id).await?;
-        if !is_commit(&listing.sha) {
+        if !is_file_name(&listing.sha) {
             return Err(client.odd(&path, "the answer names no commit"));
         }
         let text = serde_json::to_vec_pretty(&listing).map_err(std::io::Error::from)?;
@@ -169,7 +169,6 @@ impl Hub<'_> {
         DatasetError::Hub {
             what: format!("{} at {what} is not in the cache, and evalrun works offline", self.id),
             hint: "load it once without --offline, or name a file of its rows on disk".to_owned(),
-            source: None,
         }
     }
 }
@@ -215,9 +214,14 @@ fn matcher(pattern: &str, split: &str) -> Option<GlobMatcher> {
     glob.ok().map(|glob: Glob| glob.compile_matcher())
 }
 
-/// 40 hexadecimal digits, so that it can be a directory's name.
+/// A whole commit id: it needs no looking up.
 fn is_commit(text: &str) -> bool {
     text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+/// Whether what the hub calls a commit can be a directory's name.
+fn is_file_name(sha: &str) -> bool {
+    (1..=64).contains(&sha.len()) && sha.bytes().all(|byte| byte.is_ascii_alphanumeric())
 }
 
 fn is_below(name: &str) -> bool {

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 use std::path::Path;
 
 /// The largest row accepted, in bytes. The largest rows known of any benchmark have a few MiB.
-const MAX_ROW: u64 = 64 << 20;
+const MAX_ROW: u64 = 32 << 20;
 
 /// One row, as it was read.
 #[derive(Clone, Debug, PartialEq)]

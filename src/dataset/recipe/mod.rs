@@ -1,6 +1,7 @@
 //! Recipes: the files that say how the environments of a repository are built
 //! (`configs/envs/<owner>__<repo>.toml`).
 
+mod forms;
 mod parse;
 
 use super::embedded;

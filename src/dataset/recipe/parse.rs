@@ -2,6 +2,7 @@
 
 use super::super::error::{Place, Problem, Problems};
 use super::super::nearest;
+use super::forms::{is_pin, is_python, is_word, lexically};
 use super::{Entry, Recipe};
 use crate::model::{EnvSpec, PythonSpec, RepoSource, RootSource};
 use std::collections::{BTreeMap, BTreeSet};
@@ -379,39 +380,4 @@ impl Reader<'_> {
             }
         }
     }
-}
-
-/// `path` without `.` and without `x/..`, as far as names go.
-fn lexically(path: &Path) -> PathBuf {
-    use std::path::Component;
-    let mut out = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::CurDir => {}
-            Component::ParentDir
-                if matches!(out.components().next_back(), Some(Component::Normal(_))) =>
-            {
-                out.pop();
-            }
-            other => out.push(other),
-        }
-    }
-    out
-}
-
-fn is_word(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || "._+-".contains(c))
-}
-
-/// `name==version`.
-fn is_pin(text: &str) -> bool {
-    text.split_once("==").is_some_and(|(name, version)| is_word(name) && is_word(version))
-}
-
-fn is_python(text: &str) -> bool {
-    text.split_once('.').is_some_and(|(major, minor)| {
-        let digits =
-            |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        digits(major) && digits(minor)
-    })
 }

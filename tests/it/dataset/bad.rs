@@ -105,9 +105,11 @@ fn every_bad_field_is_named_with_line_and_remedy() {
 #[test]
 fn an_id_that_stands_twice_names_both_places() {
     let (_temp, path) = file("rows.jsonl");
-    write_lines(&path, &[row("a"), row("b"), row("a")]);
-    let found = problems(&path);
-    assert_eq!(found.len(), 1);
+    // The first is bad besides: that hides nothing.
+    write_lines(&path, &[with("a", "version", json!("")), row("b"), row("a")]);
+    let mut found = problems(&path);
+    assert_eq!(found.len(), 2);
+    found.remove(0);
     assert_eq!(found[0].place, Some(Place::Line(3)));
     assert!(found[0].what.ends_with("rows.jsonl:1 already"), "{}", found[0].what);
 }
@@ -147,7 +149,7 @@ fn a_line_of_200_megabytes_is_refused_and_the_others_are_still_read() {
     assert_eq!(found.len(), 2);
     assert_eq!(
         (found[0].place, &*found[0].what),
-        (Some(Place::Line(1)), "the row is larger than 64 MiB")
+        (Some(Place::Line(1)), "the row is larger than 32 MiB")
     );
     assert_eq!(found[1].place, Some(Place::Line(2)));
 }
