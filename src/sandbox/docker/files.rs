@@ -4,7 +4,8 @@ use super::{failed, is_not_found};
 use crate::sandbox::{ByteStream, Content, Mount, SandboxError};
 use bollard::Docker;
 use bollard::query_parameters::{
-    DownloadFromContainerOptionsBuilder, UploadToContainerOptionsBuilder,
+    ContainerArchiveInfoOptionsBuilder, DownloadFromContainerOptionsBuilder,
+    UploadToContainerOptionsBuilder,
 };
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt as _;
@@ -49,13 +50,47 @@ pub(super) async fn copy_in(
                 one_file(relative, &bytes, mode).map_err(SandboxError::step("pack a file"))?;
             ("/", bollard::body_full(tar))
         }
-        Content::Tar(stream) => (path, bollard::body_try_stream(ReaderStream::new(stream))),
+        Content::Tar(stream) => {
+            make_directory(docker, id, path, relative).await?;
+            (path, bollard::body_try_stream(ReaderStream::new(stream)))
+        }
     };
     let options = UploadToContainerOptionsBuilder::new().path(target).build();
     docker
         .upload_to_container(id, Some(options), body)
         .await
         .map_err(|error| failed("copy into a container", error))
+}
+
+/// The daemon unpacks into directories that are there.
+async fn make_directory(
+    docker: &Docker,
+    id: &str,
+    path: &str,
+    relative: &str,
+) -> Result<(), SandboxError> {
+    let options = ContainerArchiveInfoOptionsBuilder::new().path(path).build();
+    match docker.get_container_archive_info(id, Some(options)).await {
+        Ok(_) => return Ok(()),
+        Err(error) if is_not_found(&error) => {}
+        Err(error) => return Err(failed("look into a container", error)),
+    }
+    let tar = one_directory(relative).map_err(SandboxError::step("pack a directory"))?;
+    let options = UploadToContainerOptionsBuilder::new().path("/").build();
+    docker
+        .upload_to_container(id, Some(options), bollard::body_full(tar))
+        .await
+        .map_err(|error| failed("make a directory in a container", error))
+}
+
+fn one_directory(path: &str) -> std::io::Result<Bytes> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_size(0);
+    header.set_mode(0o755);
+    let mut archive = tar::Builder::new(Vec::new());
+    archive.append_data(&mut header, path, std::io::empty())?;
+    archive.into_inner().map(Bytes::from)
 }
 
 fn one_file(path: &str, bytes: &Bytes, mode: u32) -> std::io::Result<Bytes> {
