@@ -154,7 +154,7 @@ fn regex(text: &str) -> Regex {
     Regex::new(&text).expect("the pattern is a constant of ours")
 }
 
-/// A [`regex`], compiled at its first use.
+/// A [`regex()`], compiled at its first use.
 macro_rules! pattern {
     ($text:expr) => {{
         static PATTERN: std::sync::LazyLock<regex::Regex> =
