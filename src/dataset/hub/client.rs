@@ -125,14 +125,24 @@ impl Client {
 
     /// The connection failed.
     pub(super) fn network(&self, path: &str, error: reqwest::Error) -> DatasetError {
-        let what = if error.is_timeout() {
-            "the hub does not answer in time"
-        } else {
-            "the connection failed"
+        let what = match error.is_timeout() {
+            true => "the hub does not answer in time",
+            false => "the connection failed",
+        };
+        let causes = causes(&error.without_url());
+        let hint = match causes.contains("certificate") {
+            true => {
+                "if a proxy or a hub of your own signs with its own authority, name its \
+                     certificate in SSL_CERT_FILE"
+            }
+            false => {
+                "check the network, HTTPS_PROXY and HF_ENDPOINT, or download the rows \
+                      elsewhere and name the file"
+            }
         };
         DatasetError::Hub {
-            what: format!("{}{path}: {what}: {}", self.endpoint, causes(&error.without_url())),
-            hint: "check the network, HTTPS_PROXY and HF_ENDPOINT, or download the rows elsewhere and name the file".to_owned(),
+            what: format!("{}{path}: {what}: {causes}", self.endpoint),
+            hint: hint.to_owned(),
         }
     }
 

@@ -207,6 +207,15 @@ proptest! {
         fs_err::write(&list, serde_json::to_vec_pretty(&[&one]).unwrap()).unwrap();
         let dataset = load(&lines).unwrap();
         prop_assert_eq!(&load(&list).unwrap().instances, &dataset.instances);
+        let table = temp.path().join("rows.csv");
+        let mut csv = csv::Writer::from_path(&table).unwrap();
+        csv.write_record(one.keys()).unwrap();
+        csv.write_record(one.values().map(|value| match value {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        })).unwrap();
+        csv.flush().unwrap();
+        prop_assert_eq!(&load(&table).unwrap().instances, &dataset.instances);
         let instance = &dataset.instances[0];
         prop_assert_eq!(instance.gold_patch.as_deref().unwrap_or(""), &patch);
         prop_assert_eq!(&instance.eval_script, &script);
