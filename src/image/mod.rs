@@ -81,8 +81,11 @@ pub struct ImageOptions {
     /// the purpose.
     pub uv: Option<PathBuf>,
     /// Told of every step; must return at once.
-    pub watcher: Option<Arc<dyn Fn(&ImageEvent) + Send + Sync>>,
+    pub watcher: Option<Watcher>,
 }
+
+/// Told of what happens while images are built.
+pub type Watcher = Arc<dyn Fn(&ImageEvent) + Send + Sync>;
 
 impl ImageOptions {
     /// Names of variables that [`ImageOptions::env`] should be filled with from the environment of

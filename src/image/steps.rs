@@ -183,3 +183,6 @@ pub(super) fn reinstall<T: AsRef<str>>(lines: &[T]) -> Step {
 pub(super) fn seal() -> Step {
     run("seal the work tree", &[], include_str!("scripts/seal.sh"))
 }
+
+#[cfg(test)]
+mod tests;

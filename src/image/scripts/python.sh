@@ -53,13 +53,14 @@ uv_python() {
         echo "uv is not there and could not be installed" >&2
         return 1
     fi
-    export UV_PYTHON_INSTALL_DIR=/opt/python UV_CACHE_DIR=/tmp/uv-cache UV_NO_CONFIG=1
+    export UV_PYTHON_INSTALL_DIR=/opt/python UV_PYTHON_INSTALL_BIN=0 UV_NO_CONFIG=1
+    export UV_CACHE_DIR=/tmp/uv-cache
     for name in "${wanted[@]}"; do
-        if "$uv" python install --no-progress "$name"; then
-            python=$("$uv" python find --managed-python "$name" 2>/dev/null ||
-                "$uv" python find --python-preference only-managed "$name") && break
-            python=
-        fi
+        "$uv" python install --no-progress "$name" || continue
+        for python in "$UV_PYTHON_INSTALL_DIR/cpython-$name".*/bin/python"$name"; do
+            fits "$python" && break 2
+        done
+        python=
     done
     rm -rf "$tools" "$UV_CACHE_DIR"
     [ -n "$python" ]
