@@ -36,7 +36,7 @@ impl Settings {
         })
     }
 
-    fn load_options(&self) -> Result<LoadOptions, Failure> {
+    pub(super) fn load_options(&self) -> Result<LoadOptions, Failure> {
         let mut envs = self.envs.clone();
         envs.push(self.recipes.clone());
         Ok(LoadOptions {

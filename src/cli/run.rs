@@ -38,6 +38,10 @@ async fn conduct(settings: &Settings, terminal: &Terminal) -> Result<u8, Failure
         predictions.len()
     ));
 
+    let assets = dataset::fetch_assets(&dataset, &settings.load_options()?).await?;
+    for failure in &assets.failures {
+        terminal.note(&format!("an asset could not be had: {failure}"));
+    }
     let store = settings.store()?;
     let _in_use = store.use_lock().map_err(Failure::broken)?;
     let backend = settings.backend(&store).await?;
@@ -46,7 +50,8 @@ async fn conduct(settings: &Settings, terminal: &Terminal) -> Result<u8, Failure
     }
     let images =
         Images::new(backend.clone(), store, settings.image_options(&dir.path().join("images"))?);
-    let plan = plan(settings, run_id.clone(), dataset, predictions);
+    let mut plan = plan(settings, run_id.clone(), dataset, predictions);
+    plan.options.assets = assets.files;
     let (cancel, stopped) = cancel_on_signals()?;
     let mut sink = progress::sink(terminal);
     let state = crate::run::run(plan, backend, images, &mut *sink, cancel).await?;

@@ -23,6 +23,7 @@ mod selection;
 
 pub use digest::instance_digest;
 pub use error::{DatasetError, Place, Problem, Problems};
+pub use hub::{FetchedAssets, fetch_assets};
 pub use names::{HubId, Location, Named, registry};
 pub use predictions::load_predictions;
 pub use selection::Selection;

@@ -5,8 +5,11 @@
 //! `<commit>.json` (the list of files) and `<commit>/…` (the files). What a commit holds never
 //! changes, so what is there is used without asking again.
 
+mod assets;
 mod client;
 mod download;
+
+pub use assets::{FetchedAssets, fetch_assets};
 
 use super::error::{DatasetError, Problem};
 use super::load::splits;

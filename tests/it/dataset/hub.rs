@@ -366,3 +366,32 @@ fn no_hub_at_the_address_is_told() {
     let told = load_with("o/n", &options).unwrap_err().to_string();
     assert!(told.contains("`hub` is no address of a hub"), "{told}");
 }
+
+#[test]
+fn assets_are_downloaded_once_and_what_cannot_be_had_is_told() {
+    let files = HashMap::from([("a.png".to_owned(), b"image".to_vec())]);
+    let hub = Hub::start(State { files, ..State::default() });
+    let cache = tempfile::tempdir().unwrap();
+    let at = |name: &str| format!("{}/datasets/o/n/resolve/{SHA}/{name}", hub.endpoint);
+    let mut with_assets = row("o__n-1");
+    let assets = json!({"test_patch": [
+        {"path": "t/a.png", "url": at("a.png")},
+        {"path": "t/b.png", "url": at("b.png")},
+    ]});
+    with_assets.insert("image_assets".to_owned(), assets);
+    let folder = tempfile::tempdir().unwrap();
+    let rows = folder.path().join("rows.jsonl");
+    fs_err::write(&rows, Value::from(with_assets).to_string()).unwrap();
+    let options = hub.options(cache.path());
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let spec = rows.to_str().unwrap();
+    let dataset = runtime.block_on(evalrun::dataset::load(spec, &options)).unwrap();
+
+    for asked in [2, 1] {
+        let fetched = runtime.block_on(evalrun::dataset::fetch_assets(&dataset, &options)).unwrap();
+        assert_eq!(fs_err::read(&fetched.files[&at("a.png")]).unwrap(), b"image");
+        assert_eq!(fetched.failures.len(), 1);
+        assert!(fetched.failures[0].to_string().contains("b.png"), "{}", fetched.failures[0]);
+        assert_eq!(hub.asked().len(), asked, "the file that is there was asked for again");
+    }
+}
