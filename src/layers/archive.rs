@@ -1,13 +1,282 @@
-//! Archives: root-fs tar, `docker save`, OCI.
+//! Images in files: root-fs tars, `docker save` archives, OCI archives and OCI layout directories.
 
-use super::{ImageConfig, ImageKey, LayerKey, Store, StoreError, import_tar};
-use std::path::Path;
+use super::oci::{self, Config, Index, Manifest};
+use super::unpack::{self, TarFile};
+use super::{ImageConfig, ImageKey, LayerKey, Store, StoreError, decompress, import_tar};
+use crate::model::Digest;
+use fs_err::File;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
 
+/// Indexes that point to indexes, at most.
+const MAX_NESTING: usize = 4;
+
+/// Imports whatever the path holds.
 pub(super) fn import(
     store: &Store,
     key: LayerKey,
     config: &ImageConfig,
     path: &Path,
 ) -> Result<ImageKey, StoreError> {
-    import_tar(store, key, config, fs_err::File::open(path)?)
+    if fs_err::metadata(path)?.is_dir() {
+        return Saved { files: Files::Directory(path.to_owned()), store, path }.import(key, config);
+    }
+    let file = File::open(path)?;
+    if !holds_images(&file)? {
+        return import_tar(store, key, config, file);
+    }
+    let files = Files::Archive(Archive::open(store, file)?);
+    Saved { files, store, path }.import(key, config)
+}
+
+/// Whether a tar holds saved images rather than a root file system, by the names at its top: a
+/// root file system has others, and they come early.
+fn holds_images(file: &File) -> Result<bool, StoreError> {
+    let whole = Part { file, at: 0, end: file.metadata()?.len() };
+    let mut decided = false;
+    unpack::index(decompress::reader(whole)?, |found| {
+        let name = found.path.split('/').next().unwrap_or_default();
+        decided = matches!(name, "manifest.json" | "index.json" | "oci-layout");
+        let stem = name.trim_end_matches(".json").trim_end_matches(".tar");
+        !decided
+            && (matches!(name, "" | "blobs" | "repositories") || stem.parse::<Digest>().is_ok())
+    })?;
+    Ok(decided)
+}
+
+/// A part of a file, read without moving its position.
+struct Part<'a> {
+    file: &'a File,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Part<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.end - self.at).unwrap_or(usize::MAX);
+        let want = left.min(buffer.len());
+        let read = self.file.file().read_at(&mut buffer[..want], self.at)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+/// A tar and where its files are in it.
+struct Archive {
+    file: File,
+    names: BTreeMap<String, TarFile>,
+}
+
+impl Archive {
+    /// Takes a tar's index; a compressed one is unpacked into the store's workshop first, because
+    /// its files are read in another order than they stand in.
+    fn open(store: &Store, file: File) -> Result<Self, StoreError> {
+        let mut start = [0; 8];
+        let read = file.file().read_at(&mut start, 0)?;
+        let file = match decompress::detect(&start[..read]) {
+            Ok(decompress::Compression::None) => file,
+            _ => plain(store, &file)?,
+        };
+        let mut names = BTreeMap::new();
+        let whole = Part { file: &file, at: 0, end: file.metadata()?.len() };
+        unpack::index(BufReader::with_capacity(128 << 10, whole), |found| {
+            names.insert(found.path.clone(), found);
+            true
+        })?;
+        Ok(Self { file, names })
+    }
+
+    /// A file of the archive; links (old versions of Docker link equal layers) are followed.
+    fn find(&self, name: &str) -> Option<&TarFile> {
+        let mut name = name.to_owned();
+        for _ in 0..8 {
+            let found = self.names.get(&name)?;
+            let Some(target) = &found.link else { return Some(found) };
+            name = join(&name, target);
+        }
+        None
+    }
+}
+
+/// A copy of a compressed file without its compression, which nobody else sees.
+fn plain(store: &Store, file: &File) -> Result<File, StoreError> {
+    let path = store.fresh("archive")?;
+    let mut copy =
+        fs_err::OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
+    fs_err::remove_file(&path)?;
+    let whole = Part { file, at: 0, end: file.metadata()?.len() };
+    let limit = unpack::Caps::default().bytes;
+    let copied = io::copy(&mut decompress::reader(whole)?.take(limit), &mut copy)?;
+    if copied == limit {
+        return Err(unpack::UnpackError::Cap { what: "bytes", limit }.into());
+    }
+    Ok(copy)
+}
+
+/// The target of a link in the directory of `name`, by text alone.
+fn join(name: &str, target: &str) -> String {
+    let mut parts: Vec<&str> = name.split('/').collect();
+    if target.starts_with('/') {
+        parts.clear();
+    }
+    parts.pop();
+    for part in target.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => drop(parts.pop()),
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}
+
+/// Files by name.
+enum Files {
+    Directory(PathBuf),
+    Archive(Archive),
+}
+
+impl Files {
+    fn open(&self, name: &str) -> Result<Option<Box<dyn Read + '_>>, StoreError> {
+        match self {
+            Self::Directory(directory) => {
+                if name.split('/').any(|part| matches!(part, "" | "." | "..")) {
+                    return Ok(None);
+                }
+                match File::open(directory.join(name)) {
+                    Ok(file) => Ok(Some(Box::new(file))),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(error.into()),
+                }
+            }
+            Self::Archive(archive) => Ok(archive.find(name).map(|found| {
+                let (at, end) = (found.at, found.at + found.size);
+                Box::new(Part { file: &archive.file, at, end }) as Box<dyn Read>
+            })),
+        }
+    }
+}
+
+/// One entry of `manifest.json`, as `docker save` writes it.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct SavedImage {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+/// Saved images, in an archive or a directory.
+struct Saved<'a> {
+    files: Files,
+    store: &'a Store,
+    path: &'a Path,
+}
+
+/// Where one layer is: the name of its file, and its digest if that is stated.
+type LayerFile = (String, Option<Digest>);
+
+impl Saved<'_> {
+    fn import(&self, key: LayerKey, over: &ImageConfig) -> Result<ImageKey, StoreError> {
+        let (config, files) = match self.document("manifest.json")? {
+            Some(bytes) => self.docker(&bytes)?,
+            None => self.layout()?,
+        };
+        let config: Config = oci::parse("its config", &config).map_err(self.bad())?;
+        let diff_ids = config.diff_ids().map_err(self.bad())?;
+        if diff_ids.len() != files.len() {
+            let (stated, found) = (diff_ids.len(), files.len());
+            return Err(self.bad()(format!("it has {found} layers, and its config {stated}")));
+        }
+        let mut layers: Vec<LayerKey> = Vec::new();
+        for ((name, blob), diff_id) in files.into_iter().zip(diff_ids) {
+            let below = layers.last().copied();
+            let open = || self.need(&name);
+            layers.push(oci::ensure_layer(self.store, below, diff_id, blob, open)?);
+        }
+        oci::register(self.store, key, layers, config.image_config(over))
+    }
+
+    /// The config and the layers of a `docker save` archive.
+    fn docker(&self, manifest: &[u8]) -> Result<(Vec<u8>, Vec<LayerFile>), StoreError> {
+        let mut images: Vec<SavedImage> =
+            oci::parse("manifest.json", manifest).map_err(self.bad())?;
+        if images.len() != 1 {
+            let names: Vec<_> =
+                images.iter().flat_map(|one| one.repo_tags.iter().flatten().cloned()).collect();
+            let why = format!("it holds {} images ({})", images.len(), names.join(", "));
+            return Err(self.bad()(format!("{why}; save the one that is wanted alone")));
+        }
+        let image = images.remove(0);
+        let config = self.must(&image.config)?;
+        // Its name is its digest, in all versions of Docker.
+        let name = image.config.rsplit('/').next().unwrap_or_default().trim_end_matches(".json");
+        if name.parse::<Digest>().is_ok_and(|stated| stated != Digest::of(&config)) {
+            return Err(self.bad()(format!("{} is damaged", image.config)));
+        }
+        Ok((config, image.layers.into_iter().map(|name| (name, None)).collect()))
+    }
+
+    /// The config and the layers of an OCI layout.
+    fn layout(&self) -> Result<(Vec<u8>, Vec<LayerFile>), StoreError> {
+        let mut document = self.must("index.json")?;
+        for _ in 0..MAX_NESTING {
+            let index: Index = oci::parse("its index", &document).map_err(self.bad())?;
+            let chosen = oci::choose(index).map_err(self.bad())?;
+            document = self.blob(chosen.digest().map_err(self.bad())?)?;
+            if !chosen.is_index() {
+                let manifest: Manifest =
+                    oci::parse("its manifest", &document).map_err(self.bad())?;
+                let config = self.blob(manifest.config.digest().map_err(self.bad())?)?;
+                let layers = manifest.layers.iter().map(|layer| {
+                    let digest = layer.digest().map_err(self.bad())?;
+                    Ok((blob_name(digest), Some(digest)))
+                });
+                return Ok((config, layers.collect::<Result<_, StoreError>>()?));
+            }
+        }
+        Err(self.bad()("its indexes do not end".to_owned()))
+    }
+
+    /// A document by its digest, which is verified.
+    fn blob(&self, digest: Digest) -> Result<Vec<u8>, StoreError> {
+        let bytes = self.must(&blob_name(digest))?;
+        if Digest::of(&bytes) != digest {
+            return Err(self.bad()(format!("blob sha256:{digest} is damaged")));
+        }
+        Ok(bytes)
+    }
+
+    fn must(&self, name: &str) -> Result<Vec<u8>, StoreError> {
+        self.document(name)?.ok_or_else(|| self.bad()(format!("{name} is missing")))
+    }
+
+    fn need(&self, name: &str) -> Result<Box<dyn Read + '_>, StoreError> {
+        self.files.open(name)?.ok_or_else(|| self.bad()(format!("{name} is missing")))
+    }
+
+    /// A whole small file.
+    fn document(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let Some(reader) = self.files.open(name)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        reader.take(oci::MAX_DOCUMENT + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > oci::MAX_DOCUMENT {
+            return Err(self.bad()(format!("{name} is larger than {} bytes", oci::MAX_DOCUMENT)));
+        }
+        Ok(Some(bytes))
+    }
+
+    /// For `map_err`: names what is imported.
+    fn bad(&self) -> impl Fn(String) -> StoreError {
+        |why| StoreError::source_error(self.path.display(), why)
+    }
+}
+
+/// Where an OCI layout keeps a blob.
+fn blob_name(digest: Digest) -> String {
+    format!("blobs/sha256/{digest}")
 }

@@ -1,1 +1,310 @@
-//! Images as the Open Container Initiative describes them.
+//! Images as the Open Container Initiative describes them: documents, platforms, and the stack of
+//! layers that a manifest makes in the store. Docker's own documents have the same fields.
+
+use super::hashing::Hashing;
+use super::{ImageConfig, LayerKey, NewImage, Store, StoreError, decompress, import};
+use crate::model::{Digest, DigestBuilder};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
+use std::io::Read;
+
+/// Bytes of a manifest, an index or a config; registries refuse larger ones too.
+pub(super) const MAX_DOCUMENT: u64 = 8 << 20;
+
+/// Layers of one image; overlayfs takes no more than 500.
+const MAX_LAYERS: usize = 480;
+
+/// A pointer to a blob.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Descriptor {
+    #[serde(default)]
+    pub(super) media_type: String,
+    pub(super) digest: String,
+    #[serde(default)]
+    pub(super) platform: Option<Platform>,
+    #[serde(default)]
+    pub(super) annotations: BTreeMap<String, String>,
+}
+
+impl Descriptor {
+    /// The SHA-256 digest it names, the only kind read here.
+    pub(super) fn digest(&self) -> Result<Digest, String> {
+        sha256(&self.digest)
+    }
+
+    /// Whether it points to an index or a list of manifests rather than to one manifest.
+    pub(super) fn is_index(&self) -> bool {
+        self.media_type.contains("image.index") || self.media_type.contains("manifest.list")
+    }
+}
+
+/// What an image runs on.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Platform {
+    #[serde(default)]
+    architecture: String,
+    #[serde(default)]
+    os: String,
+}
+
+/// Several manifests.
+#[derive(Debug, Deserialize)]
+pub(super) struct Index {
+    pub(super) manifests: Vec<Descriptor>,
+}
+
+/// One image.
+#[derive(Debug, Deserialize)]
+pub(super) struct Manifest {
+    pub(super) config: Descriptor,
+    pub(super) layers: Vec<Descriptor>,
+}
+
+/// An image's config.
+#[derive(Debug, Deserialize)]
+pub(super) struct Config {
+    #[serde(default)]
+    config: Option<Process>,
+    rootfs: RootFs,
+}
+
+#[derive(Debug, Deserialize)]
+struct RootFs {
+    #[serde(default)]
+    diff_ids: Option<Vec<String>>,
+}
+
+/// What a config says of processes; Docker writes null where it has nothing to say.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct Process {
+    env: Option<Vec<String>>,
+    entrypoint: Option<Vec<String>>,
+    cmd: Option<Vec<String>>,
+    working_dir: Option<String>,
+    user: Option<String>,
+    labels: Option<BTreeMap<String, String>>,
+}
+
+impl Config {
+    /// The digests of the layers' tar streams, the bottom one first.
+    pub(super) fn diff_ids(&self) -> Result<Vec<Digest>, String> {
+        let ids = self.rootfs.diff_ids.as_deref().unwrap_or_default();
+        if ids.len() > MAX_LAYERS {
+            return Err(format!("it has {} layers, more than {MAX_LAYERS}", ids.len()));
+        }
+        ids.iter().map(|id| sha256(id)).collect()
+    }
+
+    /// What it says of processes, in our words, with `over` before it where that says something.
+    pub(super) fn image_config(&self, over: &ImageConfig) -> ImageConfig {
+        let empty = Process::default();
+        let process = self.config.as_ref().unwrap_or(&empty);
+        let own = process.env.iter().flatten().map(|pair| match pair.split_once('=') {
+            Some((name, value)) => (name.to_owned(), value.to_owned()),
+            None => (pair.clone(), String::new()),
+        });
+        let text = |over: &String, own: &Option<String>| {
+            if over.is_empty() { own.clone().unwrap_or_default() } else { over.clone() }
+        };
+        let list = |over: &Vec<String>, own: &Option<Vec<String>>| {
+            if over.is_empty() { own.clone().unwrap_or_default() } else { over.clone() }
+        };
+        let labels = process.labels.clone().unwrap_or_default();
+        ImageConfig {
+            env: own.chain(over.env.clone()).collect(),
+            workdir: text(&over.workdir, &process.working_dir),
+            user: text(&over.user, &process.user),
+            entrypoint: list(&over.entrypoint, &process.entrypoint),
+            cmd: list(&over.cmd, &process.cmd),
+            labels: labels.into_iter().chain(over.labels.clone()).collect(),
+        }
+    }
+}
+
+/// Reads a document.
+pub(super) fn parse<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, String> {
+    serde_json::from_slice(bytes).map_err(|error| format!("{what} makes no sense: {error}"))
+}
+
+/// The manifest for this machine among those of an index. Notes on how an image was built
+/// (attestations) are no images.
+pub(super) fn choose(index: Index) -> Result<Descriptor, String> {
+    let images: Vec<_> = index
+        .manifests
+        .into_iter()
+        .filter(|one| !one.annotations.contains_key("vnd.docker.reference.type"))
+        .collect();
+    let fitting: Vec<_> = images.iter().filter(|one| fits(one)).collect();
+    match fitting.as_slice() {
+        [one] => Ok((*one).clone()),
+        [] => {
+            let found: Vec<_> = images.iter().map(platform_name).collect();
+            Err(format!(
+                "it has no image for linux/{}, only for {}",
+                architecture(),
+                found.join(", ")
+            ))
+        }
+        // Variants of one processor: the first is the most general by custom. Different images:
+        // nobody said which.
+        [first, ..] if first.platform.is_some() && names(&fitting).len() <= 1 => {
+            Ok((*first).clone())
+        }
+        several => Err(format!(
+            "it holds {} images ({}); take one apart from the others first",
+            several.len(),
+            names(several).join(", ")
+        )),
+    }
+}
+
+fn fits(descriptor: &Descriptor) -> bool {
+    match &descriptor.platform {
+        None => true,
+        Some(platform) => {
+            let any_os = platform.os.is_empty() || platform.os == "linux";
+            any_os && (platform.architecture.is_empty() || platform.architecture == architecture())
+        }
+    }
+}
+
+fn platform_name(descriptor: &Descriptor) -> String {
+    descriptor
+        .platform
+        .as_ref()
+        .map_or_else(|| "any".to_owned(), |one| format!("{}/{}", one.os, one.architecture))
+}
+
+/// The different names that descriptors carry.
+fn names(descriptors: &[&Descriptor]) -> Vec<String> {
+    let key = "org.opencontainers.image.ref.name";
+    let mut names: Vec<_> =
+        descriptors.iter().filter_map(|one| one.annotations.get(key)).cloned().collect();
+    names.sort();
+    names.dedup();
+    names
+}
+
+/// This machine's processor in the words of image platforms.
+pub(super) fn architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "powerpc64" => "ppc64le",
+        other => other,
+    }
+}
+
+fn sha256(text: &str) -> Result<Digest, String> {
+    text.strip_prefix("sha256:")
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(|| format!("`{}` is no SHA-256 digest", text.escape_debug()))
+}
+
+/// The key of a layer of an image that was not made here: of the layers below it and of the tar
+/// stream's digest. Images that begin with the same layers share them.
+pub(super) fn chain_key(below: Option<LayerKey>, diff_id: Digest) -> LayerKey {
+    let below = below.map_or_else(String::new, |key| key.to_string());
+    let builder = DigestBuilder::new("evalrun layer of a tar stream v1").field("below", below);
+    LayerKey(builder.field("diff id", diff_id.to_string()).finish())
+}
+
+/// Makes sure of one layer: `open` gives its stream, compressed or not, if it is not here yet.
+/// Its digests are verified before it takes its place.
+pub(super) fn ensure_layer<R: Read>(
+    store: &Store,
+    below: Option<LayerKey>,
+    diff_id: Digest,
+    blob: Option<Digest>,
+    open: impl FnOnce() -> Result<R, StoreError>,
+) -> Result<LayerKey, StoreError> {
+    let key = chain_key(below, diff_id);
+    if store.layer(&key)?.is_some() {
+        return Ok(key);
+    }
+    let layer = store.begin()?;
+    let mut compressed = Hashing::new(open()?);
+    let mut plain = Hashing::new(decompress::reader(&mut compressed)?);
+    import::fill(&layer, &mut plain, true, store)?;
+    let (found, _) = plain.finish();
+    // What stands behind the compressed stream belongs to the blob too.
+    std::io::copy(&mut compressed, &mut std::io::sink())?;
+    let (found_blob, _) = compressed.finish();
+    let wrong = |what: &str, wanted: Digest, found: Digest| {
+        let why = format!("its {what} is sha256:{found}, not as stated");
+        StoreError::source_error(format!("layer sha256:{wanted}"), why)
+    };
+    if let Some(blob) = blob.filter(|blob| *blob != found_blob) {
+        return Err(wrong("digest", blob, found_blob));
+    }
+    if found != diff_id {
+        return Err(wrong("unpacked digest", diff_id, found));
+    }
+    layer.commit_layer(key)?;
+    Ok(key)
+}
+
+/// Writes an image of layers that are in place under a key of its own.
+pub(super) fn register(
+    store: &Store,
+    key: LayerKey,
+    layers: Vec<LayerKey>,
+    config: ImageConfig,
+) -> Result<super::ImageKey, StoreError> {
+    let image = NewImage { key, parent: None, config, binds: Vec::new() };
+    if layers.is_empty() {
+        // An image of nothing still needs a layer to be mounted.
+        return store.begin()?.commit(image);
+    }
+    store.register(image, layers)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn descriptor(platform: Option<(&str, &str)>, name: Option<&str>) -> Descriptor {
+        let name = name.map(|name| ("org.opencontainers.image.ref.name".into(), name.into()));
+        Descriptor {
+            media_type: String::new(),
+            digest: format!("sha256:{}", Digest::of(format!("{platform:?}{name:?}"))),
+            platform: platform.map(|(os, architecture)| Platform {
+                architecture: architecture.into(),
+                os: os.into(),
+            }),
+            annotations: name.into_iter().collect(),
+        }
+    }
+
+    #[test]
+    fn the_image_for_this_machine_is_chosen() {
+        let here = descriptor(Some(("linux", architecture())), None);
+        let other = descriptor(Some(("linux", "s390x")), None);
+        let mut note = descriptor(Some(("unknown", "unknown")), None);
+        note.annotations.insert("vnd.docker.reference.type".into(), "attestation-manifest".into());
+        let manifests = vec![other.clone(), here.clone(), note];
+        assert_eq!(choose(Index { manifests }).unwrap().digest, here.digest);
+        let refused = choose(Index { manifests: vec![other] }).unwrap_err();
+        assert!(refused.contains("linux/s390x"), "{refused}");
+        let two = vec![descriptor(None, Some("a")), descriptor(None, Some("b"))];
+        let refused = choose(Index { manifests: two }).unwrap_err();
+        assert!(refused.contains("a, b"), "{refused}");
+    }
+
+    #[test]
+    fn a_config_is_read_and_overridden() {
+        let text = r#"{"architecture":"amd64","os":"linux","config":{"Env":["PATH=/bin","A=1=2"],
+            "Cmd":["sh"],"Entrypoint":null,"WorkingDir":"/w","User":"","Labels":null},
+            "rootfs":{"type":"layers","diff_ids":[]}}"#;
+        let config: Config = parse("config", text.as_bytes()).unwrap();
+        let mut over = ImageConfig::default();
+        over.env.insert("PATH".into(), "/usr/bin".into());
+        let image = config.image_config(&over);
+        assert_eq!(image.env["PATH"], "/usr/bin");
+        assert_eq!(image.env["A"], "1=2");
+        assert_eq!((image.workdir.as_str(), image.cmd.as_slice()), ("/w", &["sh".to_owned()][..]));
+    }
+}

@@ -12,6 +12,8 @@ mod header;
 mod place;
 mod sparse;
 mod stream;
+#[cfg(test)]
+mod tests;
 mod tree;
 
 pub(super) use attributes::is_portable;
@@ -151,4 +153,45 @@ pub fn unpack(reader: impl Read, root: &Path, options: &Options) -> Result<Unpac
 fn show(path: &[u8]) -> String {
     let text = path.escape_ascii().to_string();
     if text.len() <= 300 { text } else { format!("{}…", &text[..300]) }
+}
+
+/// A file in a tar: where its content is, or what it links to.
+#[derive(Clone, Debug)]
+pub(super) struct TarFile {
+    /// Its name without leading `./`, `/`; names that are not UTF-8 are made printable.
+    pub(super) path: String,
+    /// The target, of a link; that of a hard link begins with `/`.
+    pub(super) link: Option<String>,
+    /// Where its content begins in the stream.
+    pub(super) at: u64,
+    /// Bytes of content.
+    pub(super) size: u64,
+}
+
+/// Lists the files of a tar stream as long as `more` says so.
+pub(super) fn index(
+    reader: impl Read,
+    mut more: impl FnMut(TarFile) -> bool,
+) -> Result<(), UnpackError> {
+    let caps = Caps::default();
+    let mut stream = stream::TarStream::new(reader, caps);
+    let mut names = 0;
+    while let Some(entry) = stream.next_entry()? {
+        names += entry.path.len() + entry.link.len();
+        if names as u64 > caps.names {
+            return Err(UnpackError::Cap { what: "bytes of names", limit: caps.names });
+        }
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let link = match entry.kind {
+            entry::Kind::Symlink => Some(text(&entry.link)),
+            entry::Kind::HardLink => Some(format!("/{}", text(&entry.link))),
+            _ => None,
+        };
+        let path = text(&entry.path);
+        let path = path.trim_start_matches("./").trim_matches('/').to_owned();
+        if !more(TarFile { path, link, at: stream.position(), size: entry.stored }) {
+            break;
+        }
+    }
+    Ok(())
 }

@@ -79,6 +79,11 @@ impl<R: Read> TarStream<R> {
         Ok(read)
     }
 
+    /// Where in the stream the next byte of content is.
+    pub(super) fn position(&self) -> u64 {
+        self.at
+    }
+
     /// Reads to the end of the stream, whatever stands behind the archive: whoever takes a digest
     /// of the stream needs all of it.
     pub(super) fn drain(&mut self) -> Result<(), UnpackError> {
