@@ -29,9 +29,10 @@ impl Kind {
         }
     }
 
-    /// Whether content may follow the header, whatever size that states.
-    pub(super) fn has_content(self) -> bool {
-        matches!(self, Self::File | Self::Unknown)
+    /// Whether content follows a header with this flag, as long as its size says: links,
+    /// directories and the like have none, whatever size they state.
+    pub(super) fn has_content(flag: u8) -> bool {
+        !matches!(flag, b'1'..=b'6')
     }
 }
 

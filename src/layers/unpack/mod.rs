@@ -75,7 +75,7 @@ pub enum UnpackError {
 /// What one stream may cost.
 #[derive(Clone, Copy, Debug)]
 pub struct Caps {
-    /// Entries of any kind.
+    /// Entries of any kind, and directories made without one.
     pub entries: u64,
     /// Bytes of the stream, and bytes of the files it makes, holes included.
     pub bytes: u64,
@@ -120,7 +120,7 @@ impl Options {
 /// What was unpacked.
 #[derive(Clone, Debug, Default)]
 pub struct Unpacked {
-    /// Entries of the stream.
+    /// Entries of the stream, and directories that were made though it has no entry for them.
     pub entries: u64,
     /// Bytes of the files, holes included.
     pub bytes: u64,

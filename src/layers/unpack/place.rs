@@ -117,7 +117,7 @@ impl Place {
 
     fn count(&mut self, entry: &Entry) -> Result<(), UnpackError> {
         let caps = &self.options.caps;
-        self.unpacked.entries += 1;
+        self.unpacked.entries += 1 + self.tree.take_made();
         if self.unpacked.entries > caps.entries {
             return Err(UnpackError::Cap { what: "entries", limit: caps.entries });
         }
@@ -274,6 +274,9 @@ impl Place {
         path: &[u8],
     ) -> Result<(), UnpackError> {
         let target = self.clean(&entry.link)?;
+        if target.is_empty() {
+            return Err(unusable(path, "it is a hard link to a directory, the root"));
+        }
         let (target_directory, target_name) = tree::split(&target);
         let missing =
             || unusable(path, &format!("it is a link to `{}`, which is not there", show(&target)));
@@ -285,7 +288,7 @@ impl Place {
         let found =
             Tree::stat(&source, target_name).map_err(failed("look up the target of", path))?;
         let found = found.filter(|stat| !tree::is_whiteout(stat)).ok_or_else(missing)?;
-        if target.is_empty() || tree::is_directory(&found) {
+        if tree::is_directory(&found) {
             return Err(unusable(path, "it is a hard link to a directory"));
         }
         let (_, name) = tree::split(path);

@@ -100,7 +100,7 @@ impl<R: Read> TarStream<R> {
         let path = pax.sparse_name.unwrap_or(path);
         let kind = Kind::new(header.type_flag(), &path);
         let mut stored = 0;
-        if kind.has_content() {
+        if Kind::has_content(header.type_flag()) {
             stored = match pax.size {
                 Some(size) => size,
                 None => header.size().map_err(bad)?,

@@ -3,7 +3,7 @@
 use crate::layers::{Marks, remove};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, XattrFlags, fsetxattr, mkdirat,
-    mknodat, openat, openat2, statat,
+    mknodat, openat, openat2, statat, unlinkat,
 };
 use rustix::io::Errno;
 use std::ffi::CString;
@@ -17,6 +17,8 @@ pub(super) struct Tree {
     marks: Marks,
     /// The directory of the last lookup: entries of one directory stand together.
     last: Option<(Vec<u8>, Rc<OwnedFd>)>,
+    /// Directories made that no entry described; reset by whoever counts them.
+    made: u64,
     /// Whether the kernel has `openat2`; without it no link at all is followed.
     resolves: bool,
 }
@@ -25,7 +27,7 @@ impl Tree {
     pub(super) fn new(root: &Path, marks: Marks) -> Result<Self, Errno> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let root = openat(CWD, root, flags, Mode::empty())?;
-        Ok(Self { root: Rc::new(root), marks, last: None, resolves: true })
+        Ok(Self { root: Rc::new(root), marks, last: None, made: 0, resolves: true })
     }
 
     /// Opens the directory of this path (components joined by `/`, none of them `.` or `..`), and
@@ -68,6 +70,11 @@ impl Tree {
     pub(super) fn remove(&mut self, parent: &OwnedFd, name: &[u8]) -> Result<(), Errno> {
         self.forget_last();
         remove::remove_at(parent.as_fd(), &c_name(name)?)
+    }
+
+    /// How many directories were made that no entry described, since this was last asked.
+    pub(super) fn take_made(&mut self) -> u64 {
+        std::mem::take(&mut self.made)
     }
 
     /// To be called when something makes way: the descriptor kept may be of a directory that goes
@@ -154,28 +161,49 @@ impl Tree {
 
     /// Makes a directory and those it lies in.
     fn make_directory(&mut self, path: &[u8]) -> Result<OwnedFd, Errno> {
-        let (parent, name) = split(path);
-        // Recursion ends: each step has a component less, and there are at most some thousands.
-        let parent = self.directory(parent)?;
-        let whiteout = Self::stat(&parent, name)?.filter(is_whiteout).is_some();
-        if whiteout {
-            self.put_directory(&parent, name)?;
-        } else {
-            mkdirat(&*parent, name, Mode::RWXU).or_else(|error| match error {
-                Errno::EXIST => Ok(()),
-                error => Err(error),
-            })?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut at: Option<OwnedFd> = None;
+        let ends = path.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
+        for end in ends.chain([path.len()]) {
+            let (_, name) = split(&path[..end]);
+            let parent = at.as_ref().unwrap_or(&*self.root);
+            let next = match openat(parent, name, flags, Mode::empty()) {
+                Err(Errno::NOENT) => make_below(parent, name, &mut self.made),
+                // A link, which only the kernel may follow, a whiteout or a file.
+                Err(Errno::NOTDIR | Errno::LOOP) => {
+                    match Self::stat(parent, name)?.filter(is_whiteout) {
+                        Some(_) => self.replace_whiteout(parent, name),
+                        // A link that leads nowhere is in the way.
+                        None => self.open_directory(&path[..end], OFlags::PATH).map_err(|error| {
+                            if error == Errno::NOENT { Errno::NOTDIR } else { error }
+                        }),
+                    }
+                }
+                other => other,
+            };
+            at = Some(next?);
         }
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let made = match openat(&*parent, name, flags, Mode::empty()) {
-            Ok(made) => made,
-            // A file, or a link that leads nowhere or in circles.
-            Err(Errno::LOOP | Errno::NOTDIR) => return Err(Errno::NOTDIR),
-            Err(error) => return Err(error),
-        };
-        rustix::fs::fchmod(&made, Mode::from_raw_mode(0o755))?;
-        Ok(made)
+        at.ok_or(Errno::NOENT)
     }
+
+    /// Makes a directory where a whiteout stood: nothing of the layers below shows in it.
+    fn replace_whiteout(&self, parent: &OwnedFd, name: &[u8]) -> Result<OwnedFd, Errno> {
+        unlinkat(parent, name, AtFlags::empty())?;
+        let mut made = 0;
+        let directory = make_below(parent, name, &mut made)?;
+        self.set_opaque(&directory)?;
+        Ok(directory)
+    }
+}
+
+/// Makes a directory that no entry describes (yet).
+fn make_below(parent: &OwnedFd, name: &[u8], made: &mut u64) -> Result<OwnedFd, Errno> {
+    mkdirat(parent, name, Mode::RWXU)?;
+    *made += 1;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let directory = openat(parent, name, flags, Mode::empty())?;
+    rustix::fs::fchmod(&directory, Mode::from_raw_mode(0o755))?;
+    Ok(directory)
 }
 
 /// The directory part and the last component of a path.
