@@ -84,12 +84,7 @@ impl Store {
     /// # Errors
     /// Its files cannot be read or make no sense.
     pub fn image(&self, key: &ImageKey) -> Result<Option<StoredImage>, StoreError> {
-        let path = self.image_path(key);
-        let Some(mut image) = record::read::<StoredImage>(&path)? else { return Ok(None) };
-        if image.key != *key {
-            let why = format!("it says it is image {}", image.key);
-            return Err(StoreError::Damaged { path, why });
-        }
+        let Some(mut image) = self.stored(key)? else { return Ok(None) };
         image.size = 0;
         for layer in &image.layers {
             match self.layer(layer)? {
@@ -186,6 +181,17 @@ impl Store {
     /// Trouble with files.
     pub fn sweep(&self) -> Result<usize, StoreError> {
         self.inner.workshop.sweep()
+    }
+
+    /// What is written down of an image, whether or not its layers are here.
+    pub(super) fn stored(&self, key: &ImageKey) -> Result<Option<StoredImage>, StoreError> {
+        let path = self.image_path(key);
+        let image = record::read::<StoredImage>(&path)?;
+        if let Some(other) = image.as_ref().filter(|image| image.key != *key) {
+            let why = format!("it says it is image {}", other.key);
+            return Err(StoreError::Damaged { path, why });
+        }
+        Ok(image)
     }
 
     /// The keys of all images that are written down, whether or not their layers are here.
