@@ -186,9 +186,31 @@ impl Job<'_> {
             stdout: Output::File(own),
             stderr: Output::Stdout,
             timeout: Some(self.inner.options.timeout),
+            // Of the command, not of the sandbox: a back-end may freeze a sandbox's variables.
+            env: self.environment(),
             ..Command::new(["bash", "-c", script.as_str()])
         };
         sandbox.exec(&command).await?.wait().await
+    }
+
+    /// The variables of building, which are no part of any image.
+    fn environment(&self) -> BTreeMap<String, String> {
+        let mut env = self.inner.options.env.clone();
+        for (name, value) in [
+            // The image's own pip.conf is for the tests: a build asks the index.
+            ("PIP_CONFIG_FILE", "/dev/null"),
+            ("PIP_CACHE_DIR", PIP_CACHE),
+            ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
+            ("PIP_NO_INPUT", "1"),
+            ("PIP_ROOT_USER_ACTION", "ignore"),
+            ("PIP_PROGRESS_BAR", "off"),
+            ("DEBIAN_FRONTEND", "noninteractive"),
+            ("GIT_TERMINAL_PROMPT", "0"),
+            ("HOME", "/root"),
+        ] {
+            env.insert(name.to_owned(), value.to_owned());
+        }
+        env
     }
 
     fn must_succeed(
@@ -286,25 +308,10 @@ impl Job<'_> {
         if let Some(uv) = &options.uv {
             mounts.push(Mount { source: uv.clone(), target: UV.to_owned(), writable: false });
         }
-        let mut env = options.env.clone();
-        for (name, value) in [
-            // The image's own pip.conf is for the tests: a build asks the index.
-            ("PIP_CONFIG_FILE", "/dev/null"),
-            ("PIP_CACHE_DIR", PIP_CACHE),
-            ("PIP_DISABLE_PIP_VERSION_CHECK", "1"),
-            ("PIP_NO_INPUT", "1"),
-            ("PIP_ROOT_USER_ACTION", "ignore"),
-            ("PIP_PROGRESS_BAR", "off"),
-            ("DEBIAN_FRONTEND", "noninteractive"),
-            ("GIT_TERMINAL_PROMPT", "0"),
-            ("HOME", "/root"),
-        ] {
-            env.insert(name.to_owned(), value.to_owned());
-        }
         Ok(SandboxOptions {
             limits: options.limits.clone(),
             network: options.network,
-            env,
+            env: BTreeMap::new(),
             mounts,
             upper: Upper::Disk,
             lifetime: None,
