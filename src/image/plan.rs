@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// Part of every key: a layer built by an evalrun that builds differently is another layer. The
 /// texts of the steps are part of the key by themselves.
-const FORMAT: &str = "evalrun layer 1";
+const FORMAT: &str = "evalrun layer 2";
 
 /// The origin of a plan that builds nothing.
 pub(super) const IMPORTED: &str = "imported";
