@@ -8,6 +8,7 @@
 
 mod architecture;
 mod cli;
+mod conformance;
 mod dataset;
 mod grading;
 mod kill_resume;

@@ -1,0 +1,258 @@
+//! Cgroups: one for every sandbox, of version 2 where its controllers are there, else of version 1.
+//! What is there and may be used is tried, never assumed.
+
+mod v1;
+mod v2;
+
+use super::proto::Join;
+use crate::sandbox::{Limits, SandboxError};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What this process can do with cgroups.
+pub(super) struct Cgroups {
+    /// Where this process's cgroups are made, by what they control.
+    trees: Trees,
+    /// What cannot be limited, and why.
+    pub(super) missing: Vec<String>,
+}
+
+/// The directories of one set of cgroups: of this process's own, or of one sandbox's.
+#[derive(Clone, Debug, Default)]
+struct Trees {
+    version: u8,
+    memory: Option<PathBuf>,
+    pids: Option<PathBuf>,
+    cpu: Option<PathBuf>,
+}
+
+impl Trees {
+    /// Each directory once.
+    fn directories(&self) -> Vec<&Path> {
+        let mut all: Vec<&Path> = [&self.memory, &self.pids, &self.cpu]
+            .into_iter()
+            .flatten()
+            .map(AsRef::as_ref)
+            .collect();
+        all.dedup();
+        all
+    }
+
+    /// The same directories, one level below.
+    fn below(&self, name: &str) -> Self {
+        let below = |path: &Option<PathBuf>| path.as_ref().map(|path| path.join(name));
+        Self {
+            version: self.version,
+            memory: below(&self.memory),
+            pids: below(&self.pids),
+            cpu: below(&self.cpu),
+        }
+    }
+}
+
+/// The cgroups of one sandbox.
+#[derive(Debug)]
+pub(super) struct Cgroup {
+    trees: Trees,
+}
+
+/// What the kernel counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Facts {
+    /// Processes it killed for memory.
+    pub(super) oom_kills: u64,
+    /// Forks it refused.
+    pub(super) forks_refused: u64,
+    /// How long it held back processes.
+    pub(super) throttled: Duration,
+    /// Most memory in use at once.
+    pub(super) peak_memory: Option<u64>,
+}
+
+impl Cgroups {
+    /// Finds what can be used and makes this process's own directory there, named after `owner`.
+    pub(super) fn find(owner: &str) -> Self {
+        let name = directory_name(owner);
+        let (trees, why) = match v2::find(&name) {
+            Ok(trees) => (trees, String::new()),
+            Err(why) => match v1::find(&name) {
+                Some(trees) => (trees, String::new()),
+                None => (Trees::default(), why),
+            },
+        };
+        let mut missing = Vec::new();
+        for (what, tree) in
+            [("memory", &trees.memory), ("processes", &trees.pids), ("CPU", &trees.cpu)]
+        {
+            if tree.is_none() {
+                let why = if why.is_empty() { "no such controller" } else { &why };
+                missing.push(format!("no cgroup limits {what}: {why}"));
+            }
+        }
+        Self { trees, missing }
+    }
+
+    /// Whether memory is limited by a cgroup.
+    pub(super) fn limits_memory(&self) -> bool {
+        self.trees.memory.is_some()
+    }
+
+    /// How sandboxes join theirs.
+    pub(super) fn join(&self) -> Join {
+        match self.trees.version {
+            2 => Join::Born,
+            1 => Join::Tasks(self.trees.directories().len()),
+            _ => Join::None,
+        }
+    }
+
+    /// Makes the cgroups of a sandbox.
+    pub(super) fn make(&self, name: &str, limits: &Limits) -> Result<Cgroup, SandboxError> {
+        let cgroup = Cgroup { trees: self.trees.below(name) };
+        let made =
+            cgroup.trees.directories().into_iter().try_for_each(|path| fs_err::create_dir(path));
+        made.and_then(|()| cgroup.limit(limits)).map_err(|error| {
+            cgroup.remove();
+            SandboxError::step("make the cgroups")(error)
+        })?;
+        Ok(cgroup)
+    }
+
+    /// Removes this process's own directories.
+    pub(super) fn remove(&self) {
+        for path in self.trees.directories() {
+            // What is left in use is found by the next sweep.
+            let _ = fs_err::remove_dir(path);
+        }
+    }
+}
+
+/// The directory of an evalrun process in a cgroup tree.
+fn directory_name(owner: &str) -> String {
+    format!("evalrun-{owner}")
+}
+
+/// The owner that the name of a directory in a cgroup tree tells of.
+fn owner_of(name: &str) -> Option<&str> {
+    name.strip_prefix("evalrun-")
+}
+
+/// All directories of evalrun processes in every cgroup tree, with their owners.
+pub(super) fn all() -> Vec<(PathBuf, String)> {
+    let mut found = Vec::new();
+    for base in v1::bases().into_iter().chain(v2::bases()) {
+        let Ok(entries) = fs_err::read_dir(&base) else { continue };
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            if let Some(owner) = name.to_str().and_then(owner_of)
+                && !found.iter().any(|(path, _)| *path == entry.path())
+            {
+                found.push((entry.path(), owner.to_owned()));
+            }
+        }
+    }
+    found
+}
+
+/// Ends what is in a cgroup directory and those below it, and removes them.
+pub(super) fn clear(directory: &Path) -> io::Result<()> {
+    for entry in fs_err::read_dir(directory)?.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            clear(&entry.path())?;
+        }
+    }
+    for _ in 0..100 {
+        let procs = fs_err::read_to_string(directory.join("cgroup.procs"))?;
+        for pid in procs.lines().filter_map(|line| line.parse().ok()) {
+            if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+                let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+            }
+        }
+        match fs_err::remove_dir(directory) {
+            Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            other => return other,
+        }
+    }
+    fs_err::remove_dir(directory)
+}
+
+impl Cgroup {
+    fn limit(&self, limits: &Limits) -> io::Result<()> {
+        match self.trees.version {
+            1 => v1::limit(&self.trees, limits),
+            _ => v2::limit(&self.trees, limits),
+        }
+    }
+
+    /// What a process joins them by; see [`Join`].
+    pub(super) fn joins(&self) -> Result<Vec<OwnedFd>, SandboxError> {
+        let opened = self.trees.directories().into_iter().map(|path| {
+            let file = match self.trees.version {
+                1 => fs_err::OpenOptions::new().write(true).open(path.join("tasks"))?,
+                _ => fs_err::File::open(path)?,
+            };
+            Ok(file.into_parts().0.into())
+        });
+        opened.collect::<io::Result<_>>().map_err(SandboxError::step("open the cgroups"))
+    }
+
+    /// What the kernel counted so far.
+    pub(super) fn facts(&self) -> Facts {
+        match self.trees.version {
+            1 => v1::facts(&self.trees),
+            _ => v2::facts(&self.trees),
+        }
+    }
+
+    /// Removes them; true if nothing is left. Processes that have just ended may keep them for a
+    /// moment.
+    pub(super) fn remove(&self) -> bool {
+        self.trees.directories().into_iter().all(|path| match fs_err::remove_dir(path) {
+            Ok(()) => true,
+            Err(error) => error.kind() == io::ErrorKind::NotFound,
+        })
+    }
+}
+
+/// The number after `key` in a file of lines `key value`.
+fn keyed(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| {
+        let (name, value) = line.split_once(' ')?;
+        (name == key).then(|| value.trim().parse().ok())?
+    })
+}
+
+fn read_keyed(directory: Option<&PathBuf>, file: &str, key: &str) -> u64 {
+    let read =
+        |directory: &PathBuf| keyed(&fs_err::read_to_string(directory.join(file)).ok()?, key);
+    directory.and_then(read).unwrap_or(0)
+}
+
+fn read_number(directory: Option<&PathBuf>, file: &str) -> Option<u64> {
+    fs_err::read_to_string(directory?.join(file)).ok()?.trim().parse().ok()
+}
+
+/// Writes a limit. Where the kernel has no such file there is nothing to limit.
+fn write_if_there(path: &Path, value: &str) -> io::Result<()> {
+    match fs_err::OpenOptions::new().write(true).open(path) {
+        Ok(mut file) => io::Write::write_all(&mut file, value.as_bytes()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_whole_words() {
+        let text = "oom 3\noom_kill 7\noom_kill_other 9\n";
+        assert_eq!(keyed(text, "oom_kill"), Some(7));
+        assert_eq!(keyed(text, "oom_kil"), None);
+    }
+}

@@ -1,0 +1,251 @@
+//! Files in and out of a sandbox, done by our own code in a process inside it: whatever links and
+//! mounts the sandbox has, they lead nowhere but inside, and no path is checked first and used
+//! later.
+
+use super::proto::FileWork;
+use fs_err as fs;
+use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, openat2};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+/// The first line of what [`FileWork::Send`] sends.
+pub(super) const TREE_HEADER: &str = "tree";
+/// Likewise for a file; its permission bits follow, in decimal.
+pub(super) const FILE_HEADER: &str = "file";
+/// The exit code that says a limit was met.
+pub(super) const TOO_LARGE: i32 = 3;
+
+enum FileError {
+    Io(io::Error),
+    Call(Errno),
+    Why(&'static str),
+    TooLarge,
+}
+
+impl From<io::Error> for FileError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<Errno> for FileError {
+    fn from(errno: Errno) -> Self {
+        Self::Call(errno)
+    }
+}
+
+/// Does the work and returns the exit code.
+pub(super) fn run(work: &FileWork) -> i32 {
+    let result = match work {
+        FileWork::Write { path, mode } => write(Path::new(path), *mode),
+        FileWork::Unpack { path } => unpack(Path::new(path)),
+        FileWork::Send { path, limit } => send(Path::new(path), *limit),
+    };
+    let message = match result {
+        Ok(()) => return 0,
+        Err(FileError::TooLarge) => return TOO_LARGE,
+        Err(FileError::Io(error)) => error.to_string(),
+        Err(FileError::Call(errno)) => errno.to_string(),
+        Err(FileError::Why(why)) => why.to_owned(),
+    };
+    // Nobody may be reading any more.
+    let _ = io::stderr().write_all(message.as_bytes());
+    1
+}
+
+/// Opens a path; links of `/proc` that lead to what a process has open are not followed.
+fn open(path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
+    let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    openat2(CWD, path, flags, mode, ResolveFlags::NO_MAGICLINKS)
+}
+
+fn kind(stat: &Stat) -> FileType {
+    FileType::from_raw_mode(stat.st_mode)
+}
+
+fn write(path: &Path, mode: u32) -> Result<(), FileError> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let flags = OFlags::WRONLY | OFlags::CREATE;
+    let file = open(path, flags, Mode::from_raw_mode(0o600))?;
+    if kind(&rustix::fs::fstat(&file)?) != FileType::RegularFile {
+        return Err(FileError::Why("is not a regular file"));
+    }
+    rustix::fs::ftruncate(&file, 0)?;
+    let mut file = File::from(file);
+    io::copy(&mut io::stdin().lock(), &mut file)?;
+    rustix::fs::fchmod(&file, Mode::from_raw_mode(mode & 0o7777))?;
+    Ok(())
+}
+
+fn unpack(path: &Path) -> Result<(), FileError> {
+    fs::create_dir_all(path)?;
+    let mut archive = tar::Archive::new(io::stdin().lock());
+    archive.set_preserve_permissions(true);
+    archive.set_overwrite(true);
+    archive.unpack(path)?;
+    Ok(())
+}
+
+fn send(path: &Path, limit: u64) -> Result<(), FileError> {
+    let opened = open(path, OFlags::PATH, Mode::empty())?;
+    let stat = rustix::fs::fstat(&opened)?;
+    match kind(&stat) {
+        FileType::RegularFile => send_file(path, limit),
+        FileType::Directory => send_tree(path, stat.st_dev, limit),
+        _ => Err(FileError::Why("is neither a file nor a directory")),
+    }
+}
+
+/// The file is opened anew, and judged by what was opened: it may have been exchanged.
+fn open_file(path: &Path, more: OFlags) -> Result<(File, Stat), FileError> {
+    let file = open(path, OFlags::RDONLY | more, Mode::empty())?;
+    let stat = rustix::fs::fstat(&file)?;
+    if kind(&stat) != FileType::RegularFile {
+        return Err(FileError::Why("is not a regular file any more"));
+    }
+    Ok((File::from(file), stat))
+}
+
+fn send_file(path: &Path, limit: u64) -> Result<(), FileError> {
+    let (file, stat) = open_file(path, OFlags::empty())?;
+    if stat.st_size.unsigned_abs() > limit {
+        return Err(FileError::TooLarge);
+    }
+    let mut out = io::stdout().lock();
+    writeln!(out, "{FILE_HEADER} {}", stat.st_mode & 0o7777)?;
+    // It may grow meanwhile, and files of /proc have no size.
+    let sent = io::copy(&mut file.take(limit.saturating_add(1)), &mut out)?;
+    out.flush()?;
+    if sent > limit { Err(FileError::TooLarge) } else { Ok(()) }
+}
+
+/// Counts what goes through it, and stops at a limit.
+struct Counted<W> {
+    inner: W,
+    left: u64,
+    over: bool,
+}
+
+impl<W: Write> Write for Counted<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let Some(left) = self.left.checked_sub(bytes.len() as u64) else {
+            self.over = true;
+            return Err(io::Error::other("over the limit"));
+        };
+        self.left = left;
+        self.inner.write_all(bytes)?;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+fn send_tree(top: &Path, device: u64, limit: u64) -> Result<(), FileError> {
+    let mut out = io::stdout().lock();
+    writeln!(out, "{TREE_HEADER}")?;
+    let inner = BufWriter::with_capacity(64 << 10, out);
+    let mut builder = tar::Builder::new(Counted { inner, left: limit, over: false });
+    builder.follow_symlinks(false);
+    let mut result = append_tree(&mut builder, top, device);
+    if result.is_ok() {
+        result = builder.finish().map_err(FileError::from);
+    }
+    if builder.get_ref().over {
+        return Err(FileError::TooLarge);
+    }
+    result?;
+    builder.get_mut().flush()?;
+    Ok(())
+}
+
+/// Every entry of the tree, without what other file systems are mounted in it.
+fn append_tree<W: Write>(
+    builder: &mut tar::Builder<W>,
+    top: &Path,
+    device: u64,
+) -> Result<(), FileError> {
+    let mut directories = vec![PathBuf::new()];
+    while let Some(relative) = directories.pop() {
+        let entries = match fs::read_dir(top.join(&relative)) {
+            // It was removed or exchanged since it was seen.
+            Err(_) if relative != Path::new("") => continue,
+            entries => entries?,
+        };
+        for entry in entries {
+            let relative = relative.join(entry?.file_name());
+            let path = top.join(&relative);
+            let Ok(stat) = rustix::fs::lstat(&path) else { continue };
+            match kind(&stat) {
+                _ if stat.st_dev != device && kind(&stat) == FileType::Directory => {}
+                FileType::Directory => {
+                    append(builder, &relative, &stat, tar::EntryType::Directory, io::empty())?;
+                    directories.push(relative);
+                }
+                FileType::RegularFile => match open_file(&path, OFlags::NOFOLLOW) {
+                    Ok((file, stat)) => append_file(builder, &relative, &stat, file)?,
+                    Err(_) => continue,
+                },
+                FileType::Symlink => append_link(builder, &relative, &path, &stat)?,
+                FileType::Fifo => {
+                    append(builder, &relative, &stat, tar::EntryType::Fifo, io::empty())?;
+                }
+                // Sockets and devices mean nothing elsewhere.
+                _ => {}
+            }
+        }
+    }
+    Ok(())
+}
+
+fn header(stat: &Stat, entry: tar::EntryType) -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(entry);
+    header.set_mode(stat.st_mode & 0o7777);
+    header.set_uid(stat.st_uid.into());
+    header.set_gid(stat.st_gid.into());
+    header.set_mtime(u64::try_from(stat.st_mtime).unwrap_or(0));
+    header.set_size(0);
+    header
+}
+
+fn append<W: Write>(
+    builder: &mut tar::Builder<W>,
+    name: &Path,
+    stat: &Stat,
+    entry: tar::EntryType,
+    content: impl Read,
+) -> Result<(), FileError> {
+    Ok(builder.append_data(&mut header(stat, entry), name, content)?)
+}
+
+/// Exactly as many bytes as announced, however the file changes.
+fn append_file<W: Write>(
+    builder: &mut tar::Builder<W>,
+    name: &Path,
+    stat: &Stat,
+    file: File,
+) -> Result<(), FileError> {
+    let size = stat.st_size.unsigned_abs();
+    let mut header = header(stat, tar::EntryType::Regular);
+    header.set_size(size);
+    Ok(builder.append_data(&mut header, name, file.chain(io::repeat(0)).take(size))?)
+}
+
+fn append_link<W: Write>(
+    builder: &mut tar::Builder<W>,
+    name: &Path,
+    path: &Path,
+    stat: &Stat,
+) -> Result<(), FileError> {
+    let Ok(target) = rustix::fs::readlink(path, Vec::new()) else { return Ok(()) };
+    let target = std::ffi::OsStr::from_bytes(target.as_bytes());
+    Ok(builder.append_link(&mut header(stat, tar::EntryType::Symlink), name, target)?)
+}

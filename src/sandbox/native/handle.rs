@@ -1,0 +1,300 @@
+//! What the keeper holds of one live sandbox: its socket, its processes, its limits, and why it
+//! ended.
+
+use super::cgroup::{Cgroup, Facts};
+use super::proto::{EndedExec, Fault, InitReply, InitRequest, receive, send};
+use crate::model::Usage;
+use crate::sandbox::{Limits, SandboxError};
+use rustix::io::Errno;
+use rustix::process::Signal;
+use std::collections::HashMap;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::oneshot;
+
+/// Why we ended a sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum EndReason {
+    /// It was terminated or dropped.
+    Asked,
+    /// Its lifetime was over.
+    Lifetime,
+    /// It used more memory than it may, and no cgroup kept it from that.
+    Memory,
+    /// It wrote more than it may.
+    Disk,
+    /// Its pid 1 did not do as told.
+    Stuck,
+}
+
+/// One live sandbox.
+pub(super) struct Shared {
+    pub(super) name: String,
+    pub(super) limits: Limits,
+    /// Pid 1 as this machine sees it.
+    pub(super) pid: i32,
+    pub(super) pidfd: OwnedFd,
+    pub(super) netns: Option<u32>,
+    /// Its directory in the file system of the store.
+    pub(super) directory: PathBuf,
+    /// The directory of an upper in memory.
+    pub(super) memory_upper: Option<OwnedFd>,
+    pub(super) cgroup: Option<Cgroup>,
+    /// Ids inside are these plus this much outside.
+    pub(super) shift: Option<u32>,
+    /// Where the store's file system stood when it was made, in free bytes.
+    pub(super) free_at_start: u64,
+    pub(super) born: Instant,
+    pub(super) control: AsyncFd<OwnedFd>,
+    /// The highest peak seen where there is no cgroup to tell it.
+    pub(super) watched_peak: AtomicU64,
+    used: [AtomicU64; 2],
+    waiting: Mutex<Waiting>,
+    numbers: AtomicU64,
+    facts: Mutex<Facts>,
+    setup_fault: OnceLock<Fault>,
+    end: OnceLock<EndReason>,
+}
+
+#[derive(Default)]
+struct Waiting {
+    /// Its pid 1 says nothing any more.
+    over: bool,
+    starts: HashMap<u64, oneshot::Sender<Result<Option<OwnedFd>, Fault>>>,
+    ends: HashMap<u64, oneshot::Sender<EndedExec>>,
+    stops: Vec<oneshot::Sender<()>>,
+}
+
+/// Told when a command has started and when it has ended.
+pub(super) struct Waiter {
+    pub(super) started: oneshot::Receiver<Result<Option<OwnedFd>, Fault>>,
+    pub(super) ended: oneshot::Receiver<EndedExec>,
+}
+
+/// What a new [`Shared`] is made of.
+pub(super) struct Parts {
+    pub(super) name: String,
+    pub(super) limits: Limits,
+    pub(super) pid: i32,
+    pub(super) pidfd: OwnedFd,
+    pub(super) netns: Option<u32>,
+    pub(super) directory: PathBuf,
+    pub(super) memory_upper: Option<OwnedFd>,
+    pub(super) cgroup: Option<Cgroup>,
+    pub(super) shift: Option<u32>,
+    pub(super) free_at_start: u64,
+    pub(super) control: AsyncFd<OwnedFd>,
+}
+
+impl Shared {
+    /// A live sandbox; [`Shared::listen`] must be started for it.
+    pub(super) fn new(parts: Parts) -> Self {
+        Self {
+            name: parts.name,
+            limits: parts.limits,
+            pid: parts.pid,
+            pidfd: parts.pidfd,
+            netns: parts.netns,
+            directory: parts.directory,
+            memory_upper: parts.memory_upper,
+            cgroup: parts.cgroup,
+            shift: parts.shift,
+            free_at_start: parts.free_at_start,
+            born: Instant::now(),
+            control: parts.control,
+            watched_peak: AtomicU64::new(0),
+            used: Default::default(),
+            waiting: Mutex::default(),
+            numbers: AtomicU64::new(1),
+            facts: Mutex::default(),
+            setup_fault: OnceLock::new(),
+            end: OnceLock::new(),
+        }
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().expect("nothing panics while it holds this lock")
+    }
+
+    pub(super) fn next_id(&self) -> u64 {
+        self.numbers.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Root inside, as this machine sees it.
+    pub(super) fn root_id(&self) -> Option<u32> {
+        self.shift
+    }
+
+    /// Begins to listen for news of a command.
+    pub(super) fn register(&self, id: u64) -> Waiter {
+        let (start, started) = oneshot::channel();
+        let (end, ended) = oneshot::channel();
+        let mut waiting = self.waiting();
+        if !waiting.over {
+            waiting.starts.insert(id, start);
+            waiting.ends.insert(id, end);
+        }
+        Waiter { started, ended }
+    }
+
+    /// Sends a request to pid 1.
+    pub(super) async fn send(
+        &self,
+        request: &InitRequest,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Result<(), SandboxError> {
+        loop {
+            let mut ready =
+                self.control.writable().await.map_err(SandboxError::step("reach the sandbox"))?;
+            match ready.try_io(|socket| Ok(send(socket.get_ref(), request, descriptors)?)) {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => {
+                    return Err(match Errno::from_io_error(&error) {
+                        Some(Errno::PIPE | Errno::CONNRESET) => self.gone(),
+                        _ => SandboxError::step("reach the sandbox")(error),
+                    });
+                }
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Stops every process inside but pid 1, or lets them go on.
+    pub(super) async fn stop(&self, stop: bool) -> Result<(), SandboxError> {
+        let (tell, told) = oneshot::channel();
+        self.waiting().stops.push(tell);
+        self.send(&InitRequest::Stop { stop }, &[]).await?;
+        told.await.map_err(|_| self.gone())
+    }
+
+    /// Hears what pid 1 says until it is gone, or ends it when its lifetime is over.
+    pub(super) async fn listen(self: Arc<Self>, lifetime: Option<Duration>) {
+        let lifetime = async {
+            match lifetime {
+                Some(lifetime) => tokio::time::sleep(lifetime).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(lifetime);
+        loop {
+            let ready = tokio::select! {
+                ready = self.control.readable() => ready,
+                () = &mut lifetime, if self.end.get().is_none() => {
+                    self.end(EndReason::Lifetime);
+                    continue;
+                }
+            };
+            let Ok(mut ready) = ready else { break };
+            match ready.try_io(|socket| Ok(receive::<InitReply>(socket.get_ref())?)) {
+                Ok(Ok(Some((reply, descriptors)))) => self.hear(reply, descriptors),
+                Ok(Err(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Ok(Ok(None) | Err(_)) => break,
+                Err(_) => {}
+            }
+        }
+        // Whatever made it fall silent, nothing may go on in it.
+        self.kill();
+        let mut waiting = self.waiting();
+        *waiting = Waiting { over: true, ..Waiting::default() };
+    }
+
+    fn hear(&self, reply: InitReply, descriptors: Vec<OwnedFd>) {
+        let mut waiting = self.waiting();
+        // Whoever has stopped waiting does not want to know.
+        match reply {
+            InitReply::SetupFailed(fault) => {
+                let _ = self.setup_fault.set(fault);
+            }
+            InitReply::Started { id } => {
+                if let Some(tell) = waiting.starts.remove(&id) {
+                    let _ = tell.send(Ok(descriptors.into_iter().next()));
+                }
+            }
+            InitReply::NotStarted { id, fault } => {
+                waiting.ends.remove(&id);
+                if let Some(tell) = waiting.starts.remove(&id) {
+                    let _ = tell.send(Err(fault));
+                }
+            }
+            InitReply::Ended(ended) => {
+                self.used[0].fetch_add(ended.user_us, Ordering::Relaxed);
+                self.used[1].fetch_add(ended.system_us, Ordering::Relaxed);
+                if let Some(tell) = waiting.ends.remove(&ended.id) {
+                    let _ = tell.send(ended);
+                }
+            }
+            InitReply::Stopped => {
+                for tell in waiting.stops.drain(..) {
+                    let _ = tell.send(());
+                }
+            }
+        }
+    }
+
+    /// Ends it, for the first reason given.
+    pub(super) fn end(&self, reason: EndReason) {
+        let _ = self.end.set(reason);
+        self.kill();
+    }
+
+    fn kill(&self) {
+        // It may be gone already.
+        let _ = rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL);
+    }
+
+    /// CPU time of all commands that have ended.
+    pub(super) fn used(&self) -> Usage {
+        let time = |index: usize| Duration::from_micros(self.used[index].load(Ordering::Relaxed));
+        Usage { user: time(0), system: time(1), ..Usage::default() }
+    }
+
+    /// Why we ended it, if we did.
+    pub(super) fn end_reason(&self) -> Option<EndReason> {
+        self.end.get().copied()
+    }
+
+    /// The error for whoever wants something of it although it is gone.
+    pub(super) fn gone(&self) -> SandboxError {
+        match self.setup_fault.get() {
+            Some(fault) => super::failed(fault),
+            None => SandboxError::Gone,
+        }
+    }
+
+    /// What the kernel had counted when it was last asked.
+    pub(super) fn last_facts(&self) -> Facts {
+        *self.facts.lock().expect("nothing panics while it holds this lock")
+    }
+
+    /// What the kernel has counted now.
+    pub(super) fn read_facts(&self) -> Facts {
+        let mut last = self.facts.lock().expect("nothing panics while it holds this lock");
+        if let Some(cgroup) = &self.cgroup {
+            let now = cgroup.facts();
+            // When the cgroup is gone it says nothing, and what it said last stands.
+            *last = Facts {
+                oom_kills: now.oom_kills.max(last.oom_kills),
+                forks_refused: now.forks_refused.max(last.forks_refused),
+                throttled: now.throttled.max(last.throttled),
+                peak_memory: now.peak_memory.max(last.peak_memory),
+            };
+        }
+        let watched = self.watched_peak.load(Ordering::Relaxed);
+        if last.peak_memory.is_none() && watched > 0 {
+            last.peak_memory = Some(watched);
+        }
+        *last
+    }
+
+    /// Whether an upper in memory has no room left.
+    pub(super) fn is_disk_full(&self) -> bool {
+        self.memory_upper
+            .as_ref()
+            .and_then(|upper| rustix::fs::fstatvfs(upper).ok())
+            .is_some_and(|stat| stat.f_bavail == 0 || stat.f_ffree == 0)
+    }
+}

@@ -1,0 +1,295 @@
+//! Which system calls a sandbox may make: Docker's default rules, as a filter that finds the rule
+//! by binary search. Loading a filter costs the kernel time in proportion to its length walked, so
+//! the search makes it ten times cheaper to load than a list of comparisons.
+//!
+//! Calls newer than those reviewed here are answered with "not implemented", which libraries take
+//! as an old kernel; forbidden ones with "not permitted".
+
+use super::sys::Instruction;
+use std::collections::BTreeMap;
+
+/// The newest call that was reviewed; the numbers from 424 on are the same on every machine.
+const NEWEST: u32 = 466; // removexattrat
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: u32 = 0xc000_003e;
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: u32 = 0xc000_00b7;
+
+/// What a call is answered with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rule {
+    Allow,
+    Refuse(u16),
+    /// By the flags in the first argument: no new namespaces.
+    Clone,
+    /// By the address family.
+    Socket,
+    /// By the request: no typing into terminals.
+    Ioctl,
+    /// By the personality asked for.
+    Personality,
+}
+
+const NOT_PERMITTED: Rule = Rule::Refuse(1);
+const NOT_IMPLEMENTED: Rule = Rule::Refuse(38);
+
+/// Namespaces: `CLONE_NEWNS`, `NEWCGROUP`, `NEWUTS`, `NEWIPC`, `NEWUSER`, `NEWPID`, `NEWNET`.
+const NAMESPACES: u32 = 0x7e02_0000;
+/// Families reached without the network namespace, or with a history of holes: `AF_ALG`, `AF_VSOCK`.
+const FAMILIES: [u32; 2] = [38, 40];
+/// `TIOCSTI`, `TIOCLINUX`.
+const REQUESTS: [u32; 2] = [0x5412, 0x541c];
+/// Linux and its 32-bit and uname26 variants, and the question which it is.
+const PERSONALITIES: [u32; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
+
+/// What neither a test nor a build needs and what has let programs out before: kernel modules and
+/// images, the machine's clock, swap and accounting, mounts and namespaces, keys, tracing of the
+/// kernel, memory placement, file handles that leave the root, asynchronous calls that this filter
+/// could not see.
+const FORBIDDEN: &[i64] = &[
+    libc::SYS_acct,
+    libc::SYS_add_key,
+    libc::SYS_bpf,
+    libc::SYS_clock_adjtime,
+    libc::SYS_clock_settime,
+    libc::SYS_delete_module,
+    libc::SYS_fanotify_init,
+    libc::SYS_finit_module,
+    libc::SYS_fsconfig,
+    libc::SYS_fsmount,
+    libc::SYS_fsopen,
+    libc::SYS_fspick,
+    libc::SYS_get_mempolicy,
+    libc::SYS_init_module,
+    libc::SYS_io_uring_enter,
+    libc::SYS_io_uring_register,
+    libc::SYS_io_uring_setup,
+    libc::SYS_kcmp,
+    libc::SYS_kexec_file_load,
+    libc::SYS_kexec_load,
+    libc::SYS_keyctl,
+    libc::SYS_lookup_dcookie,
+    libc::SYS_mbind,
+    libc::SYS_migrate_pages,
+    libc::SYS_mount,
+    libc::SYS_mount_setattr,
+    libc::SYS_move_mount,
+    libc::SYS_move_pages,
+    libc::SYS_nfsservctl,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_open_tree,
+    libc::SYS_perf_event_open,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_pivot_root,
+    libc::SYS_process_madvise,
+    libc::SYS_quotactl,
+    libc::SYS_quotactl_fd,
+    libc::SYS_reboot,
+    libc::SYS_request_key,
+    libc::SYS_set_mempolicy,
+    libc::SYS_set_mempolicy_home_node,
+    libc::SYS_setdomainname,
+    libc::SYS_sethostname,
+    libc::SYS_setns,
+    libc::SYS_settimeofday,
+    libc::SYS_swapoff,
+    libc::SYS_swapon,
+    libc::SYS_syslog,
+    libc::SYS_umount2,
+    libc::SYS_unshare,
+    libc::SYS_userfaultfd,
+    libc::SYS_vhangup,
+];
+
+/// Likewise, where only this kind of machine has them.
+#[cfg(target_arch = "x86_64")]
+const FORBIDDEN_HERE: &[i64] = &[
+    174, // create_module
+    177, // get_kernel_syms
+    178, // query_module
+    libc::SYS__sysctl,
+    libc::SYS_ioperm,
+    libc::SYS_iopl,
+    libc::SYS_sysfs,
+    libc::SYS_uselib,
+    libc::SYS_ustat,
+];
+#[cfg(not(target_arch = "x86_64"))]
+const FORBIDDEN_HERE: &[i64] = &[];
+
+/// The filter.
+pub(super) fn program() -> Vec<Instruction> {
+    let mut code = vec![
+        load(4), // the architecture
+        jump(EQUAL, ARCHITECTURE, 1, 0),
+        answer(NOT_PERMITTED),
+        load(0), // the call's number
+    ];
+    search(&ranges(), &mut code);
+    code
+}
+
+/// The rules as ranges of call numbers: each begins here and lasts until the next.
+fn ranges() -> Vec<(u32, Rule)> {
+    let number = |call: i64| u32::try_from(call).expect("call numbers are small");
+    let mut special: BTreeMap<u32, Rule> = BTreeMap::new();
+    for call in FORBIDDEN.iter().chain(FORBIDDEN_HERE) {
+        special.insert(number(*call), NOT_PERMITTED);
+    }
+    special.insert(number(libc::SYS_clone), Rule::Clone);
+    // Its flags are in memory, out of a filter's sight; the C library falls back to `clone` when
+    // it is not there, but not when it is forbidden.
+    special.insert(number(libc::SYS_clone3), NOT_IMPLEMENTED);
+    special.insert(number(libc::SYS_socket), Rule::Socket);
+    special.insert(number(libc::SYS_ioctl), Rule::Ioctl);
+    special.insert(number(libc::SYS_personality), Rule::Personality);
+    let mut ranges: Vec<(u32, Rule)> = Vec::new();
+    for call in 0..=NEWEST + 1 {
+        let rule = match special.get(&call) {
+            _ if call > NEWEST => NOT_IMPLEMENTED,
+            Some(rule) => *rule,
+            None => Rule::Allow,
+        };
+        if ranges.last().is_none_or(|(_, last)| *last != rule) {
+            ranges.push((call, rule));
+        }
+    }
+    ranges
+}
+
+/// Code that finds the range of the number in the accumulator.
+fn search(ranges: &[(u32, Rule)], code: &mut Vec<Instruction>) {
+    if let [(_, rule)] = ranges {
+        decide(*rule, code);
+        return;
+    }
+    let (low, high) = ranges.split_at(ranges.len() / 2);
+    let at = code.len();
+    code.push(jump(AT_LEAST, high[0].0, 0, 0));
+    search(low, code);
+    let skipped = u8::try_from(code.len() - at - 1).expect("the filter is short");
+    code[at].jt = skipped;
+    search(high, code);
+}
+
+/// Code that answers by a rule. Arguments are 64 bits wide, but the kernel looks at 32 of these.
+fn decide(rule: Rule, code: &mut Vec<Instruction>) {
+    let listed = |argument: u32, list: &[u32], found: Rule, other: Rule| {
+        let mut block = vec![load(16 + 8 * argument)];
+        for (index, value) in list.iter().enumerate() {
+            let skip = u8::try_from(list.len() - index).expect("the lists are short");
+            block.push(jump(EQUAL, *value, skip, 0));
+        }
+        block.extend([answer(other), answer(found)]);
+        block
+    };
+    match rule {
+        Rule::Allow | Rule::Refuse(_) => code.push(answer(rule)),
+        Rule::Clone => code.extend([
+            load(16),
+            jump(ANY_BIT, NAMESPACES, 0, 1),
+            answer(NOT_PERMITTED),
+            answer(Rule::Allow),
+        ]),
+        Rule::Socket => code.extend(listed(0, &FAMILIES, NOT_PERMITTED, Rule::Allow)),
+        Rule::Ioctl => code.extend(listed(1, &REQUESTS, NOT_PERMITTED, Rule::Allow)),
+        Rule::Personality => code.extend(listed(0, &PERSONALITIES, Rule::Allow, NOT_PERMITTED)),
+    }
+}
+
+const LOAD: u16 = 0x20; // BPF_LD | BPF_W | BPF_ABS
+const RETURN: u16 = 0x06; // BPF_RET | BPF_K
+const EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
+const AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
+const ANY_BIT: u16 = 0x45; // BPF_JMP | BPF_JSET | BPF_K
+
+/// Loads 32 bits of what the kernel tells of the call.
+fn load(offset: u32) -> Instruction {
+    Instruction { code: LOAD, jt: 0, jf: 0, k: offset }
+}
+
+fn jump(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
+    Instruction { code, jt, jf, k }
+}
+
+fn answer(rule: Rule) -> Instruction {
+    let k = match rule {
+        Rule::Refuse(errno) => 0x0005_0000 | u32::from(errno),
+        _ => 0x7fff_0000,
+    };
+    Instruction { code: RETURN, jt: 0, jf: 0, k }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALLOWED: u32 = 0x7fff_0000;
+    const REFUSED: u32 = 0x0005_0001;
+    const MISSING: u32 = 0x0005_0026;
+
+    /// Runs the filter as the kernel would.
+    fn run(code: &[Instruction], architecture: u32, call: u32, arguments: [u32; 2]) -> u32 {
+        let mut at = 0;
+        let mut value = 0;
+        loop {
+            let instruction = &code[at];
+            at += 1;
+            let taken = match instruction.code {
+                LOAD => {
+                    value = match instruction.k {
+                        0 => call,
+                        4 => architecture,
+                        16 => arguments[0],
+                        24 => arguments[1],
+                        other => panic!("nothing is at {other}"),
+                    };
+                    continue;
+                }
+                RETURN => return instruction.k,
+                EQUAL => value == instruction.k,
+                AT_LEAST => value >= instruction.k,
+                ANY_BIT => value & instruction.k != 0,
+                other => panic!("no such instruction: {other}"),
+            };
+            at += usize::from(if taken { instruction.jt } else { instruction.jf });
+        }
+    }
+
+    fn asked(call: i64, arguments: [u32; 2]) -> u32 {
+        run(&program(), ARCHITECTURE, u32::try_from(call).unwrap(), arguments)
+    }
+
+    #[test]
+    fn every_call_is_answered_as_its_rule_says() {
+        let code = program();
+        assert!(code.len() < 200, "{} instructions are no search any more", code.len());
+        let forbidden: Vec<i64> = FORBIDDEN.iter().chain(FORBIDDEN_HERE).copied().collect();
+        let special = [libc::SYS_clone3, libc::SYS_personality];
+        for call in (0..600).chain([0x4000_0000, u32::MAX]) {
+            let expected = match i64::from(call) {
+                call if forbidden.contains(&call) => REFUSED,
+                call if special.contains(&call) => continue,
+                _ if call > NEWEST => MISSING,
+                _ => ALLOWED,
+            };
+            assert_eq!(run(&code, ARCHITECTURE, call, [1, 1]), expected, "call {call}");
+            assert_eq!(run(&code, 0x4000_0003, call, [1, 1]), REFUSED, "call {call} of i386");
+        }
+    }
+
+    #[test]
+    fn arguments_decide_where_they_must() {
+        assert_eq!(asked(libc::SYS_clone3, [0; 2]), MISSING);
+        assert_eq!(asked(libc::SYS_clone, [0x11, 0]), ALLOWED);
+        assert_eq!(asked(libc::SYS_clone, [0x1000_0011, 0]), REFUSED); // CLONE_NEWUSER
+        assert_eq!(asked(libc::SYS_clone, [0x0002_0000, 0]), REFUSED); // CLONE_NEWNS
+        assert_eq!(asked(libc::SYS_socket, [2, 0]), ALLOWED);
+        assert_eq!(asked(libc::SYS_socket, [38, 0]), REFUSED);
+        assert_eq!(asked(libc::SYS_socket, [40, 0]), REFUSED);
+        assert_eq!(asked(libc::SYS_ioctl, [0, 0x5412]), REFUSED);
+        assert_eq!(asked(libc::SYS_ioctl, [0, 0x5413]), ALLOWED);
+        assert_eq!(asked(libc::SYS_personality, [0x0004_0000, 0]), REFUSED);
+        assert_eq!(asked(libc::SYS_personality, [0xffff_ffff, 0]), ALLOWED);
+    }
+}
