@@ -1,13 +1,18 @@
 //! `evalrun doctor`: what this machine can do, what is missing, and how to mend it.
 
-use super::Session;
 use super::args::DoctorArgs;
 use super::exit::{self, Failure};
 use super::places::program;
 use super::terminal::bytes;
+use super::{Session, runtime};
+use crate::layers;
+use crate::sandbox::native::{self, Probe};
+use crate::sandbox::{Command, Root, SandboxError, SandboxOptions};
+use anyhow::anyhow;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// One thing that was looked at.
 #[derive(Debug, Serialize)]
@@ -42,6 +47,8 @@ pub(super) fn run(args: &DoctorArgs, session: &Session) -> Result<u8, Failure> {
         return leaks(&home, session);
     }
     let mut checks = vec![home_check(&home)];
+    checks.extend(native::probe().into_iter().map(Check::from));
+    checks.push(trial_check(session));
     checks.extend(PROGRAMS.map(program_check));
     let sound = checks.iter().all(|check| check.ok || !check.needed);
     match session.terminal.json {
@@ -54,6 +61,18 @@ pub(super) fn run(args: &DoctorArgs, session: &Session) -> Result<u8, Failure> {
     }
     session.terminal.note("error: something that evalrun needs is missing");
     Ok(exit::BROKEN)
+}
+
+impl From<Probe> for Check {
+    fn from(probe: Probe) -> Self {
+        Self {
+            name: probe.name.to_owned(),
+            ok: probe.ok,
+            needed: true,
+            detail: probe.detail,
+            remedy: probe.remedy,
+        }
+    }
 }
 
 /// The cache folder: can it be written, and is there room?
@@ -73,6 +92,47 @@ fn home_check(home: &Path) -> Check {
         needed: true,
         detail,
         remedy: Some("--home or EVALRUN_HOME names another folder".to_owned()),
+    }
+}
+
+/// The proof of all that: a sandbox is made, and a program runs in it.
+fn trial_check(session: &Session) -> Check {
+    let result = runtime().and_then(|runtime| runtime.block_on(trial(session)));
+    let (detail, remedy) = match &result {
+        Ok((took, caveats)) => {
+            let mut detail = format!("made, used and ended in {} ms", took.as_millis());
+            for caveat in caveats {
+                let _ = write!(detail, "; {caveat}");
+            }
+            (detail, None)
+        }
+        Err(failure) => {
+            let remedy = "mend what is said above; `evalrun sweep` if runs were killed".to_owned();
+            (failure.text().trim_end().replace('\n', ";"), Some(remedy))
+        }
+    };
+    Check { name: "a sandbox".to_owned(), ok: result.is_ok(), needed: true, detail, remedy }
+}
+
+async fn trial(session: &Session) -> Result<(Duration, Vec<String>), Failure> {
+    let store = session.settings.store()?;
+    let _in_use = store.use_lock().map_err(Failure::broken)?;
+    let backend = session.settings.backend(&store).await?;
+    let result = async {
+        let (key, config) = (layers::host_key(&[]), layers::host::config());
+        let image = backend.import(key, Root::Host, &config).await?;
+        let started = Instant::now();
+        let sandbox = backend.create(&image, &SandboxOptions::default()).await?;
+        let outcome =
+            sandbox.exec(&Command::new(["/bin/sh", "-c", "test -w /tmp"])).await?.wait().await?;
+        sandbox.terminate().await?;
+        Ok::<_, SandboxError>((outcome, started.elapsed()))
+    }
+    .await;
+    backend.close().await;
+    match result.map_err(Failure::broken)? {
+        (outcome, took) if outcome.success() => Ok((took, backend.caveats())),
+        (outcome, _) => Err(Failure::broken(anyhow!("a shell ended with {:?}", outcome.status))),
     }
 }
 
@@ -118,8 +178,7 @@ fn text_of(checks: &[Check]) -> String {
 
 /// What dead runs left behind.
 fn leaks(home: &Path, session: &Session) -> Result<u8, Failure> {
-    let _ = home;
-    let found: Vec<String> = Vec::new();
+    let found = native::leaks(home);
     if session.terminal.json {
         session.terminal.print_json(&found);
     } else {

@@ -7,6 +7,7 @@ use crate::grade;
 use crate::image::ImageOptions;
 use crate::layers::Store;
 use crate::sandbox::docker::{DockerBackend, DockerOptions};
+use crate::sandbox::native::{NativeBackend, NativeOptions};
 use crate::sandbox::{Backend, Limits, Network};
 use anyhow::anyhow;
 use std::path::{Path, PathBuf};
@@ -86,8 +87,11 @@ impl Settings {
     pub(super) async fn backend(&self, store: &Store) -> Result<Arc<dyn Backend>, Failure> {
         match self.backend {
             BackendName::Native => {
-                let _ = store;
-                Err(Failure::broken(anyhow!("this evalrun has no native back-end yet")))
+                let options = NativeOptions::default();
+                let backend = NativeBackend::new(store.clone(), options).map_err(|error| {
+                    Failure::broken(error).hint("`evalrun doctor` says what is missing")
+                })?;
+                Ok(backend)
             }
             BackendName::Docker => {
                 let options = DockerOptions { host: None, runtime: None };
