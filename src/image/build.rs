@@ -2,6 +2,7 @@
 
 use super::plan::{self, LayerPlan};
 use super::repo::{self, Mirror, RepoError, WorkTree};
+use super::scratch::Scratch;
 use super::steps::{Step, TESTBED};
 use super::{ImageError, ImageEvent, Inner, bootstrap, once};
 use crate::layers::{ImageConfig, ImageKey};
@@ -12,7 +13,7 @@ use crate::sandbox::{
 use fs_err as fs;
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Instant;
 
 /// Where the steps of a build find what other builds have downloaded. Never in a layer.
@@ -257,12 +258,12 @@ impl Job<'_> {
         source: &RepoSource,
         commit: Option<&str>,
     ) -> Result<WorkTree, ImageError> {
-        let scratch = self.scratch_root()?;
+        let scratch = self.scratch()?;
         match source {
             RepoSource::Directory(path) => {
                 let path = path.clone();
                 let made = tokio::task::spawn_blocking(move || {
-                    repo::work_tree_of_directory(&path, &scratch)
+                    repo::work_tree_of_directory(&path, scratch)
                 });
                 let made = made.await.map_err(io::Error::other);
                 Ok(made.map_err(ImageError::file("copy a source directory"))??)
@@ -270,7 +271,7 @@ impl Job<'_> {
             RepoSource::Git | RepoSource::Sdist(_) => {
                 let commit = commit.ok_or_else(|| RepoError::NoBase { repo: repo.to_owned() })?;
                 let mirror = self.mirror(repo, commit).await?;
-                Ok(repo::work_tree(&mirror, commit, &scratch).await?)
+                Ok(repo::work_tree(&mirror, commit, scratch).await?)
             }
         }
     }
@@ -319,15 +320,8 @@ impl Job<'_> {
         })
     }
 
-    fn scratch_root(&self) -> Result<PathBuf, ImageError> {
-        let path = self.inner.options.home.join("scratch-v1");
-        fs::create_dir_all(&path).map_err(ImageError::file("make a scratch directory"))?;
-        Ok(path)
-    }
-
-    fn scratch(&self) -> Result<tempfile::TempDir, ImageError> {
-        tempfile::tempdir_in(self.scratch_root()?)
-            .map_err(ImageError::file("make a scratch directory"))
+    fn scratch(&self) -> Result<Scratch, ImageError> {
+        Scratch::new(&self.inner.options.home).map_err(ImageError::file("make a scratch directory"))
     }
 }
 

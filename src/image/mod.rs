@@ -20,12 +20,14 @@ mod once;
 mod pip;
 mod plan;
 mod repo;
+mod scratch;
 mod steps;
 
 pub use error::ImageError;
 pub use pip::{ENVIRONMENT, WHEELHOUSE, offline_pip_env, online_pip_env};
 pub use plan::{ImagePlan, LayerKind, LayerPlan};
 pub use repo::RepoError;
+pub use scratch::sweep;
 pub use steps::Step;
 
 use crate::layers::{self, ImageKey, LayerKey, Store, TagOrigin};

@@ -2,6 +2,7 @@
 
 use super::RepoError;
 use super::tree::{self, BRANCH, WorkTree};
+use crate::image::scratch::Scratch;
 use crate::model::{Digest, DigestBuilder};
 use fs_err as fs;
 use git2::{IndexAddOption, Repository, Signature, Time};
@@ -15,12 +16,11 @@ use walkdir::{DirEntry, WalkDir};
 /// 2000-01-01: the time of such a commit, so that the same files give the same commit.
 const TIME: i64 = 946_684_800;
 
-/// A copy of a directory below `scratch`, as a repository of one commit. Any `.git` in it is left out.
+/// A copy of a directory in an empty one, as a repository of one commit. Any `.git` in it is left out.
 pub(in crate::image) fn work_tree_of_directory(
     source: &Path,
-    scratch: &Path,
+    dir: Scratch,
 ) -> Result<WorkTree, RepoError> {
-    let dir = tempfile::tempdir_in(scratch)?;
     for entry in walk(source) {
         let entry = entry.map_err(io::Error::from)?;
         let name = entry.path().strip_prefix(source).expect("the walk stays below its start");

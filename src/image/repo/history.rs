@@ -92,6 +92,7 @@ async fn milestone_pack(
     if !folder.exists() {
         let _lock = lock(&kept.join("lock")).await?;
         if !folder.exists() {
+            sweep(kept)?;
             let aside = tempfile::tempdir_in(kept)?;
             pack(mirror, &format!("{milestone}\n"), below, aside.path()).await?;
             fs::rename(aside.keep(), &folder)?;
@@ -103,6 +104,17 @@ async fn milestone_pack(
     }
     files.sort();
     Ok(files)
+}
+
+/// Removes what a killed process was writing. The caller holds the lock, so nobody is at it now.
+fn sweep(kept: &Path) -> Result<(), RepoError> {
+    for entry in fs::read_dir(kept)? {
+        let path = entry?.path();
+        if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".tmp")) {
+            fs::remove_dir_all(&path)?;
+        }
+    }
+    Ok(())
 }
 
 async fn pack(

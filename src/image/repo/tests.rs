@@ -4,6 +4,7 @@ use super::mirror::find_clone;
 use super::{
     Mirrors, WorkTree, digest_of_path, requirements_text, work_tree, work_tree_of_directory,
 };
+use crate::image::scratch::Scratch;
 use fs_err as fs;
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
@@ -25,6 +26,10 @@ fn git(dir: &Path, args: &[&str]) -> String {
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
     text.trim_end().to_owned()
+}
+
+fn scratch(home: &tempfile::TempDir) -> Scratch {
+    Scratch::new(home.path()).unwrap()
 }
 
 struct Upstream {
@@ -84,7 +89,7 @@ impl Upstream {
 
     async fn check_out(&self, commit: &str) -> WorkTree {
         let mirror = self.mirrors().with("owner/name", &[commit]).await.unwrap();
-        work_tree(&mirror, commit, self.home.path()).await.unwrap()
+        work_tree(&mirror, commit, scratch(&self.home)).await.unwrap()
     }
 }
 
@@ -178,7 +183,7 @@ async fn a_bare_clone_and_a_shallow_one_serve() {
 
     git(&clones, &["clone", "-q", "--depth", "5", &source, "shallow/one"]);
     let mirror = upstream.mirrors().with("shallow/one", &[&upstream.base]).await.unwrap();
-    let tree = work_tree(&mirror, &upstream.base, upstream.home.path()).await.unwrap();
+    let tree = work_tree(&mirror, &upstream.base, scratch(&upstream.home)).await.unwrap();
     assert_eq!(git(tree.path(), &["log", "--format=%s"]).lines().count(), 3);
     assert_eq!(git(tree.path(), &["status", "--porcelain"]), "");
     git(tree.path(), &["fsck", "--full"]);
@@ -224,15 +229,15 @@ fn a_directory_becomes_the_same_commit_every_time() {
     fs::write(source.join("sub/a"), "a").unwrap();
     fs::write(source.join(".gitignore"), "sub\n").unwrap();
     let digest = digest_of_path(&source).unwrap();
-    let first = work_tree_of_directory(&source, home.path()).unwrap();
+    let first = work_tree_of_directory(&source, scratch(&home)).unwrap();
     std::thread::sleep(std::time::Duration::from_millis(1100));
-    let second = work_tree_of_directory(&source, home.path()).unwrap();
+    let second = work_tree_of_directory(&source, scratch(&home)).unwrap();
     let head = |tree: &WorkTree| git(tree.path(), &["rev-parse", "HEAD"]);
     assert_eq!(head(&first), head(&second));
     assert_eq!(git(first.path(), &["ls-files"]), ".gitignore\nsub/a", "ignored files are in too");
     assert_eq!(digest_of_path(&source).unwrap(), digest);
     fs::write(source.join("sub/a"), "b").unwrap();
     assert_ne!(digest_of_path(&source).unwrap(), digest);
-    let third = work_tree_of_directory(&source, home.path()).unwrap();
+    let third = work_tree_of_directory(&source, scratch(&home)).unwrap();
     assert_ne!(head(&first), head(&third));
 }

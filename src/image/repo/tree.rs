@@ -3,31 +3,30 @@
 use super::RepoError;
 use super::history::{self, Tag};
 use super::mirror::Mirror;
+use crate::image::scratch::Scratch;
 use fs_err as fs;
 use git2::build::CheckoutBuilder;
 use git2::{Oid, Repository, RepositoryInitOptions};
 use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
-use tempfile::TempDir;
 
 /// The branch that a work tree is on.
 pub(super) const BRANCH: &str = "main";
 
 /// A work tree in a directory of ours that is removed with this value.
 pub(in crate::image) struct WorkTree {
-    pub(super) dir: TempDir,
+    pub(super) dir: Scratch,
     /// The time of its commit, in seconds since 1970: that of all its files.
     pub(super) time: u64,
 }
 
-/// Checks out `commit` below `scratch`.
+/// Checks out `commit` in an empty directory.
 pub(in crate::image) async fn work_tree(
     mirror: &Mirror,
     commit: &str,
-    scratch: &Path,
+    dir: Scratch,
 ) -> Result<WorkTree, RepoError> {
-    let dir = tempfile::tempdir_in(scratch)?;
     let tags = history::tags(mirror, commit).await?;
     let repository = init(dir.path())?;
     let git_dir = dir.path().join(".git");
