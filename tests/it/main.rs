@@ -12,5 +12,6 @@ mod conformance;
 mod dataset;
 mod grading;
 mod kill_resume;
+mod layers;
 mod mini;
 mod run;
