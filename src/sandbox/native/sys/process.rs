@@ -45,10 +45,19 @@ pub(in super::super) fn clone_process(request: &CloneRequest<'_>) -> Result<Clon
         cgroup: request.cgroup.map_or(0, |fd| fd.as_raw_fd() as u64),
     };
     // SAFETY: without CLONE_VM and with no stack given this is a fork: the child goes on with a
-    // copy of this memory. `args` and `pidfd` live over the call, the size is true. Callers are
+    // copy of this memory. `args` and `pidfd` live over the call, the size is true; the older call
+    // takes the place of the descriptor where it takes the parent's copy of the pid. Callers are
     // single-threaded, so the copy's allocator and locks are in a sound state.
-    let answer =
-        unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    let answer = unsafe {
+        if request.cgroup.is_some() {
+            libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>())
+        } else {
+            // The filter of system calls, under which the first process of a sandbox forks, lets
+            // this one through: it can see its flags.
+            let flags = libc::c_long::from(flags | libc::SIGCHLD);
+            libc::syscall(libc::SYS_clone, flags, 0_usize, &raw mut pidfd, 0_usize, 0_usize)
+        }
+    };
     match checked(answer)? {
         0 => Ok(Cloned::Child),
         pid => {
