@@ -11,6 +11,7 @@ mod script;
 pub use error::EvaluateError;
 
 use crate::grade;
+use crate::image::{offline_pip_env, online_pip_env};
 use crate::layers::ImageKey;
 use crate::model::{
     AssetSource, Evaluation, InfraCause, Instance, LogProblem, Outcome, Phase, Prediction, Section,
@@ -240,13 +241,14 @@ fn stopped_by_a_limit(verdict: Verdict, outcome: Outcome, notes: &mut Vec<String
 
 fn sandbox_options(options: &EvalOptions) -> SandboxOptions {
     let mut sandbox = options.sandbox.clone();
-    if sandbox.network == Network::None {
-        // A reinstall that finds nothing in the image must fail at once, not after retries.
-        for (name, value) in
-            [("PIP_NO_INDEX", "1"), ("PIP_RETRIES", "0"), ("PIP_DISABLE_PIP_VERSION_CHECK", "1")]
-        {
-            sandbox.env.entry(name.to_owned()).or_insert_with(|| value.to_owned());
-        }
+    // Without a network, a reinstall that finds nothing in the image must fail at once; with one, it
+    // asks the index, whatever the image's own settings say.
+    let pip = match sandbox.network {
+        Network::None => offline_pip_env(),
+        Network::Host => online_pip_env(),
+    };
+    for (name, value) in pip {
+        sandbox.env.entry(name).or_insert(value);
     }
     sandbox
 }
