@@ -6,6 +6,7 @@
 //! every difference.
 
 mod infra;
+mod integrity;
 mod parsers;
 mod reading;
 mod rules;
@@ -16,6 +17,7 @@ mod text;
 mod tests;
 
 pub use infra::{InfraSignature, Tier, infra_signature};
+pub use integrity::{Integrity, MAX_SIGNS, Sign, Trust, integrity};
 pub use parsers::{Parsed, StatusMap, Subject, is_parser, parse, parser_names};
 pub use text::decode;
 

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 const SCRIPT: &str = ": '>>>>> Start Test Output'\npytest\n: '>>>>> End Test Output'\n";
 
-fn instance(fail_to_pass: &[&str], pass_to_pass: &[&str]) -> Instance {
+pub(super) fn instance(fail_to_pass: &[&str], pass_to_pass: &[&str]) -> Instance {
     let owned = |tests: &[&str]| tests.iter().map(|test| (*test).to_owned()).collect();
     Instance {
         id: InstanceId::new("owner__name-1").unwrap(),
@@ -36,7 +36,7 @@ fn fail_only() -> Instance {
     }
 }
 
-fn outcome(status: Status) -> Outcome {
+pub(super) fn outcome(status: Status) -> Outcome {
     Outcome { status, limits_hit: LimitsHit::default(), usage: Usage::default() }
 }
 

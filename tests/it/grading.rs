@@ -1,6 +1,6 @@
 //! The graders on the real logs and rows of the test data.
 
-use evalrun::grade::{Subject, decode, grade, official, parse, script};
+use evalrun::grade::{Subject, Trust, decode, grade, integrity, official, parse, script};
 use evalrun::model::{
     EvalType, Instance, InstanceId, LimitsHit, LogProblem, Outcome, Section, Status, Usage, Verdict,
 };
@@ -40,7 +40,7 @@ fn instance(row: &Value) -> Instance {
         version: text("version"),
         environment_setup_commit: None,
         gold_patch: None,
-        test_patch: String::new(),
+        test_patch: text("test_patch"),
         difficulty: None,
         fail_to_pass: strings(&row["FAIL_TO_PASS"]),
         pass_to_pass: strings(&row["PASS_TO_PASS"]),
@@ -151,4 +151,62 @@ fn every_published_script_is_cut_into_three_parts() {
             assert!(evalrun::grade::is_parser(&instance.log_parser), "{}", instance.log_parser);
         }
     }
+}
+
+/// What honest patches look like: none may be called forged, and few suspicious.
+#[test]
+fn honest_patches_and_logs_are_clean() {
+    let Some(folder) = data("swebench") else { return };
+    let mut rows = json_lines(&folder.join("verified.jsonl"));
+    rows.extend(json_lines(&folder.join("multilingual.jsonl")));
+    rows.extend(json_lines(&folder.join("multimodal-dev.jsonl")));
+    let outcome = |code| Outcome {
+        status: Status::Code(code),
+        limits_hit: LimitsHit::default(),
+        usage: Usage::default(),
+    };
+    let nothing = Section::Supervised { start: 0, end: 0, outcome: outcome(0) };
+    let mut odd = Vec::new();
+    let mut patches: Vec<(Value, String)> = Vec::new();
+    for row in &rows {
+        patches.push((row.clone(), row["patch"].as_str().unwrap().to_owned()));
+    }
+    for prediction in json_lines(&folder.join("../predictions/sweagent.jsonl")) {
+        // Rows of Lite alone are read as another row of the same project.
+        let id = prediction["instance_id"].as_str().unwrap();
+        let project = |row: &&Value| {
+            row["instance_id"].as_str().unwrap().rsplit('-').nth(1) == id.rsplit('-').nth(1)
+        };
+        let own = rows.iter().find(|row| row["instance_id"] == id);
+        let row = own.or_else(|| rows.iter().find(project)).unwrap();
+        let patch = prediction["model_patch"].as_str().unwrap_or_default().to_owned();
+        patches.push((row.clone(), patch));
+    }
+    for (row, patch) in &patches {
+        let found = integrity(&instance(row), patch, b"", &nothing);
+        if found.trust != Trust::Clean {
+            odd.push(format!("patch for {}: {:?}", row["instance_id"], found.signs));
+        }
+    }
+    let folder = folder.join("../grading");
+    let rows = json_lines(&folder.join("rows.jsonl"));
+    for verdict in json_lines(&folder.join("verdicts.jsonl")) {
+        let row = rows.iter().find(|row| row["instance_id"] == verdict["instance_id"]).unwrap();
+        let log = fs_err::read(folder.join(verdict["log"].as_str().unwrap())).unwrap();
+        let part = tested_part(&log);
+        let failed = decode(&log).contains(">>>>> Some Tests Failed");
+        let (start, end) = (part.start as u64, part.end as u64);
+        let section = Section::Supervised { start, end, outcome: outcome(i32::from(failed)) };
+        let mut found = integrity(&instance(row), "", &log, &section);
+        // These logs hold the old harness's own closing line, and one a runner that crashed.
+        found.signs.retain(|sign| {
+            !sign.evidence.starts_with(">>>>> ") && sign.reason != "failed_status_without_failure"
+        });
+        if !found.signs.is_empty() {
+            odd.push(format!("{}: {:?}", verdict["log"], found.signs));
+        }
+    }
+    println!("{}", odd.join("\n"));
+    assert_eq!(patches.len(), 902 + 271);
+    assert!(odd.is_empty(), "{} are not clean", odd.len());
 }

@@ -1,6 +1,6 @@
 //! What the shell does not read as commands: quotes, arithmetic, here-documents.
 
-use super::{Frame, Lexer};
+use super::Lexer;
 
 /// A here-document whose body is still to come.
 pub(super) struct HereDocument {
