@@ -3,6 +3,8 @@
 //!
 //!     cargo bench --bench grade
 
+#![expect(clippy::print_stderr, reason = "a benchmark says why it measures nothing")]
+
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use evalrun::grade::{Subject, decode, parse};
 use serde_json::Value;
