@@ -2,7 +2,7 @@
 
 use super::writer::{Meta, TarWriter};
 use crate::layers::StoreError;
-use crate::layers::unpack::{Owner, is_portable};
+use crate::layers::unpack::{Owner, Xattr, is_portable};
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fgetxattr, flistxattr, openat,
     openat2, readlinkat, statat,
@@ -214,11 +214,11 @@ impl<W: Write> Walk<W> {
         let (_, last) =
             path.split_at(path.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1));
         let owner = source.owners.get(path);
-        if stat.st_nlink > 1 {
-            if let Some(first) = self.links.get(&(index, stat.st_ino)) {
-                let meta = meta(name, b'1', stat, owner);
-                return Ok(self.writer.header(&Meta { link: first, ..meta })?);
-            }
+        if stat.st_nlink > 1
+            && let Some(first) = self.links.get(&(index, stat.st_ino))
+        {
+            let meta = meta(name, b'1', stat, owner);
+            return Ok(self.writer.header(&Meta { link: first, ..meta })?);
         }
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::RegularFile => {
@@ -270,7 +270,7 @@ fn meta<'a>(path: &'a [u8], flag: u8, stat: &Stat, owner: Option<&Owner>) -> Met
 }
 
 /// Extended attributes that mean something elsewhere.
-fn attributes(file: &OwnedFd) -> Result<Vec<(Vec<u8>, Vec<u8>)>, Errno> {
+fn attributes(file: &OwnedFd) -> Result<Vec<Xattr>, Errno> {
     let mut list = vec![0; 4096];
     let length = loop {
         match flistxattr(file, &mut list) {

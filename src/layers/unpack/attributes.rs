@@ -30,12 +30,15 @@ pub struct Owner {
     pub mode: u32,
 }
 
+/// The name and the value of an extended attribute.
+pub(crate) type Xattr = (Vec<u8>, Vec<u8>);
+
 /// Attributes of one entry that are set once it is made.
 #[derive(Clone, Debug)]
 pub(super) struct Attributes {
     pub(super) owner: Owner,
     pub(super) mtime: (i64, u32),
-    pub(super) xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    pub(super) xattrs: Vec<Xattr>,
 }
 
 impl Attributes {

@@ -134,10 +134,11 @@ impl Pax {
             }
             b"GNU.sparse.major" => self.sparse_inline = number()? == 1,
             _ => {
-                if let Some(attribute) = key.strip_prefix(b"SCHILY.xattr.") {
-                    if !attribute.is_empty() && !attribute.contains(&0) {
-                        self.xattrs.push((attribute.to_vec(), value.to_vec()));
-                    }
+                if let Some(attribute) = key.strip_prefix(b"SCHILY.xattr.")
+                    && !attribute.is_empty()
+                    && !attribute.contains(&0)
+                {
+                    self.xattrs.push((attribute.to_vec(), value.to_vec()));
                 }
             }
         }

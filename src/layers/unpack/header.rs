@@ -1,5 +1,7 @@
 //! The 512-byte blocks of tar: fields, numbers, checksum.
 
+use super::sparse::Extent;
+
 /// The size of a block.
 pub(super) const BLOCK: usize = 512;
 
@@ -68,7 +70,7 @@ impl<'a> Header<'a> {
     }
 
     /// GNU sparse (type `S`): up to four extents, whether blocks of more follow, the file's size.
-    pub(super) fn sparse(&self) -> Result<(Vec<(u64, u64)>, bool, u64), String> {
+    pub(super) fn sparse(&self) -> Result<(Vec<Extent>, bool, u64), String> {
         let extents = extents(&self.0[386..482])?;
         let size = unsigned(&self.0[483..495]).ok_or("a sparse file's size is no number")?;
         Ok((extents, self.0[482] != 0, size))
@@ -80,12 +82,12 @@ impl<'a> Header<'a> {
 }
 
 /// A block of more extents of a GNU sparse file, and whether another follows.
-pub(super) fn more_extents(block: &[u8; BLOCK]) -> Result<(Vec<(u64, u64)>, bool), String> {
+pub(super) fn more_extents(block: &[u8; BLOCK]) -> Result<(Vec<Extent>, bool), String> {
     Ok((extents(&block[..504])?, block[504] != 0))
 }
 
 /// Pairs of offset and length, twelve bytes each, up to the first that is empty.
-fn extents(bytes: &[u8]) -> Result<Vec<(u64, u64)>, String> {
+fn extents(bytes: &[u8]) -> Result<Vec<Extent>, String> {
     let mut extents = Vec::new();
     for pair in bytes.chunks_exact(24) {
         if pair[0] == 0 {

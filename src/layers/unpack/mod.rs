@@ -16,8 +16,8 @@ mod stream;
 mod tests;
 mod tree;
 
-pub(super) use attributes::is_portable;
 pub use attributes::{Owner, Owners};
+pub(super) use attributes::{Xattr, is_portable};
 
 use super::Marks;
 use std::io::{self, Read};

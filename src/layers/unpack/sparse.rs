@@ -1,21 +1,20 @@
 //! Maps of sparse files: which extents of a file the stream holds.
 
+/// Offset and length of a part of a file.
+pub(super) type Extent = (u64, u64);
+
 /// A file with holes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Sparse {
     /// Offset and length of each extent, in order, none touching another's bytes.
-    pub(super) extents: Vec<(u64, u64)>,
+    pub(super) extents: Vec<Extent>,
     /// The file's size, holes included.
     pub(super) size: u64,
 }
 
 impl Sparse {
     /// Checks a map against the number of bytes the stream holds for it.
-    pub(super) fn new(
-        extents: Vec<(u64, u64)>,
-        size: u64,
-        stored: u64,
-    ) -> Result<Self, &'static str> {
+    pub(super) fn new(extents: Vec<Extent>, size: u64, stored: u64) -> Result<Self, &'static str> {
         let mut end = 0;
         let mut sum = 0_u64;
         for &(offset, length) in &extents {
@@ -36,7 +35,7 @@ impl Sparse {
 }
 
 /// Numbers of text, as pairs.
-pub(super) fn pairs(numbers: &[u64]) -> Result<Vec<(u64, u64)>, &'static str> {
+pub(super) fn pairs(numbers: &[u64]) -> Result<Vec<Extent>, &'static str> {
     if numbers.len() % 2 == 1 {
         return Err("a sparse map has a number too few");
     }

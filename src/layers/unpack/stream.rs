@@ -2,7 +2,7 @@
 
 use super::entry::{Entry, Kind, Pax};
 use super::header::{self, BLOCK, Header};
-use super::sparse::{self, Sparse};
+use super::sparse::{self, Extent, Sparse};
 use super::{Caps, UnpackError};
 use std::io::{self, Read};
 
@@ -146,7 +146,7 @@ impl<R: Read> TarStream<R> {
     }
 
     /// The extents of a GNU sparse file: in its header and the blocks after it.
-    fn old_sparse(&mut self, header: &Header<'_>) -> Result<(Vec<(u64, u64)>, u64), UnpackError> {
+    fn old_sparse(&mut self, header: &Header<'_>) -> Result<(Vec<Extent>, u64), UnpackError> {
         let (mut extents, mut more, size) = header.sparse().map_err(|why| self.malformed(why))?;
         while more {
             let mut block = [0; BLOCK];
@@ -164,7 +164,7 @@ impl<R: Read> TarStream<R> {
 
     /// The map that stands before the content: decimal numbers, one a line, in whole blocks. The
     /// first is the number of pairs after it.
-    fn inline_map(&mut self) -> Result<Vec<(u64, u64)>, UnpackError> {
+    fn inline_map(&mut self) -> Result<Vec<Extent>, UnpackError> {
         let mut numbers: Vec<u64> = Vec::new();
         let mut line = Vec::new();
         let mut wanted = None;

@@ -36,10 +36,10 @@ impl Tree {
         if path.is_empty() {
             return Ok(self.root.clone());
         }
-        if let Some((last, directory)) = &self.last {
-            if last == path {
-                return Ok(directory.clone());
-            }
+        if let Some((last, directory)) = &self.last
+            && last == path
+        {
+            return Ok(directory.clone());
         }
         let directory = match self.open_directory(path, OFlags::PATH) {
             Err(Errno::NOENT | Errno::NOTDIR) => self.make_directory(path)?,

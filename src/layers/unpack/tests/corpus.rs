@@ -19,6 +19,7 @@ pub(super) fn corpus(outside: &str) -> Vec<(&'static str, Vec<u8>, Fate)> {
     all
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn escapes(outside: &str) -> Vec<(&'static str, Vec<u8>, Fate)> {
     let target = format!("{outside}/canary");
     let deep = "../".repeat(40);
@@ -150,6 +151,7 @@ fn escapes(outside: &str) -> Vec<(&'static str, Vec<u8>, Fate)> {
     ]
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 fn damaged() -> Vec<(&'static str, Vec<u8>, Fate)> {
     let case = |name, entries: &[Raw], fate| (name, archive(entries), fate);
     let cut = |entries: &[Raw], length: usize| archive(entries)[..length].to_vec();
