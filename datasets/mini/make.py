@@ -279,11 +279,20 @@ c_task(
     # Fills the disk, as far as that goes.
     hostile=[("src/clamp.c", '#include "cbox.h"\n', '#include "cbox.h"\n#include <stdio.h>\n'),
              ("src/clamp.c", CLAMP,
-              "    static char block[1 << 20];\n"
-              '    FILE *heap = fopen("heap", "w");\n\n'
-              "    for (int i = 0; i < 512 && fwrite(block, sizeof block, 1, heap) == 1; i++)\n"
-              "        ;\n"
-              "    fclose(heap);\n" + CLAMP)],
+              "    static char block[1 << 20], name[32];\n\n"
+              "    for (int i = 0; i < 512; i++) {\n"
+              '        snprintf(name, sizeof name, "heap-%d", i / 16);\n'
+              '        FILE *heap = fopen(name, "a");\n'
+              "        int full = heap == NULL || fwrite(block, sizeof block, 1, heap) != 1;\n\n"
+              "        if (heap != NULL && fclose(heap) != 0)\n"
+              "            full = 1;\n"
+              "        if (full)\n"
+              "            break;\n"
+              "    }\n"
+              "    for (int i = 0; i < 512 / 16; i++) {\n"
+              '        snprintf(name, sizeof name, "heap-%d", i);\n'
+              "        remove(name);\n"
+              "    }\n" + CLAMP)],
     verdict="unresolved",
 )
 
