@@ -126,9 +126,11 @@ python_task(
     [("even", 'centre("ab", 6)', '"  ab  "'), ("odd", 'centre("ab", 5)', '" ab  "')],
     gold=[("textkit/centre.py", CENTRE,
            '    left = missing // 2\n    return " " * left + text + " " * (missing - left)\n')],
-    # Takes more memory than it may have, and uses all of it.
+    # Takes more memory than it may have, uses all of it, and waits.
     hostile=[("textkit/centre.py", CENTRE,
+              "    import time\n\n"
               "    hoard = [bytearray(b'x' * (1 << 20)) for _ in range(2048)]\n"
+              "    time.sleep(1000)\n"
               '    return " " * len(hoard) + text\n')],
     verdict="tests_stopped",
 )
@@ -276,24 +278,21 @@ c_task(
     "clamp", "clamp_below", [("clamp_above", "clamp(7, 3, 5) == 5")],
     gold=[("src/clamp.c", "    (void)high;\n" + CLAMP,
            "    return number < low ? low : number > high ? high : number;\n")],
-    # Fills the disk, as far as that goes.
-    hostile=[("src/clamp.c", '#include "cbox.h"\n', '#include "cbox.h"\n#include <stdio.h>\n'),
+    # Fills the disk, as far as that goes, and waits.
+    hostile=[("src/clamp.c", '#include "cbox.h"\n',
+              '#include "cbox.h"\n#include <stdio.h>\n#include <unistd.h>\n'),
              ("src/clamp.c", CLAMP,
               "    static char block[1 << 20], name[32];\n\n"
-              "    for (int i = 0; i < 512; i++) {\n"
+              "    for (int i = 0; i < 1024; i++) {\n"
               '        snprintf(name, sizeof name, "heap-%d", i / 16);\n'
-              '        FILE *heap = fopen(name, "a");\n'
-              "        int full = heap == NULL || fwrite(block, sizeof block, 1, heap) != 1;\n\n"
-              "        if (heap != NULL && fclose(heap) != 0)\n"
-              "            full = 1;\n"
-              "        if (full)\n"
+              '        FILE *heap = fopen(name, "a");\n\n'
+              "        if (heap == NULL || fwrite(block, sizeof block, 1, heap) != 1)\n"
               "            break;\n"
+              "        fclose(heap);\n"
               "    }\n"
-              "    for (int i = 0; i < 512 / 16; i++) {\n"
-              '        snprintf(name, sizeof name, "heap-%d", i);\n'
-              "        remove(name);\n"
-              "    }\n" + CLAMP)],
-    verdict="unresolved",
+              "    for (;;)\n"
+              "        pause();\n" + CLAMP)],
+    verdict="tests_stopped",
 )
 
 BINARY = "    return *text == '1';\n"

@@ -272,9 +272,15 @@ async fn stage_assets(
     Ok(())
 }
 
-/// Ended by us, whatever the reason.
+/// Ended by us, or killed because the sandbox was out of memory or disk: then the sandbox itself may
+/// be gone, and nothing more is asked of it.
 fn was_stopped(outcome: &Outcome) -> bool {
-    matches!(outcome.status, Status::Killed(_))
+    let out_of_room = outcome.limits_hit.memory || outcome.limits_hit.disk;
+    match outcome.status {
+        Status::Killed(_) => true,
+        Status::Signal(_) => out_of_room,
+        Status::Code(_) => false,
+    }
 }
 
 #[cfg(test)]
