@@ -37,6 +37,9 @@ const MEMORY_UPPER: u64 = 1 << 30;
 /// How long a cgroup may take to be empty after its last process has ended.
 const CGROUP_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Tells the back-ends of one process apart.
+static BACKENDS: AtomicU64 = AtomicU64::new(0);
+
 /// How the native back-end is set up.
 #[derive(Clone, Debug, Default)]
 pub struct NativeOptions {
@@ -63,7 +66,7 @@ pub(super) struct Inner {
     host_zygote: OnceCell<Zygote>,
     pub(super) cgroups: Cgroups,
     host_view: HostView,
-    /// Names our directories and cgroups: our pid and when we started.
+    /// Names our directories and cgroups: our pid, when we started, and a number.
     owner: String,
     directory: PathBuf,
     count: AtomicU64,
@@ -84,7 +87,9 @@ impl NativeBackend {
         })?;
         raise_descriptor_limit();
         let helper = launcher::find_helper(options.helper.as_deref())?;
-        let owner = leftovers::own_name().map_err(SandboxError::step("read our own start time"))?;
+        let own_name = leftovers::own_name();
+        let own_name = own_name.map_err(SandboxError::step("read our own start time"))?;
+        let owner = format!("{own_name}-{}", BACKENDS.fetch_add(1, Ordering::Relaxed));
         let directory = store.home().join("sandboxes-v1");
         fs_err::create_dir_all(&directory).map_err(SandboxError::step("make a directory"))?;
         // Before the zygote: it is to be where we are.

@@ -59,7 +59,10 @@ pub(super) fn run(work: &FileWork) -> i32 {
 
 /// Opens a path; links of `/proc` that lead to what a process has open are not followed.
 fn open(path: &Path, flags: OFlags, mode: Mode) -> Result<OwnedFd, Errno> {
-    let flags = flags | OFlags::CLOEXEC | OFlags::NOCTTY | OFlags::NONBLOCK;
+    let mut flags = flags | OFlags::CLOEXEC;
+    if !flags.contains(OFlags::PATH) {
+        flags |= OFlags::NOCTTY | OFlags::NONBLOCK;
+    }
     openat2(CWD, path, flags, mode, ResolveFlags::NO_MAGICLINKS)
 }
 

@@ -294,13 +294,9 @@ impl Care {
                 Err(_) => pump.abort(),
             }
         }
-        if self.closing.receiver_count() > 0 {
-            let closing = std::mem::replace(&mut self.closing, watch::channel(false).0);
-            tokio::spawn(async move {
-                tokio::time::sleep_until(until).await;
-                let _ = closing.send(true);
-            });
-        }
+        // Streams in others' hands end with the time, if not before.
+        let _ = tokio::time::timeout_at(until, self.closing.closed()).await;
+        let _ = self.closing.send(true);
         Ok(())
     }
 }

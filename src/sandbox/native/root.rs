@@ -65,17 +65,18 @@ fn overlay(create: &Create, materials: &Materials) -> Result<(OwnedFd, Option<Ow
     for lower in &create.lowers {
         set("lowerdir+", &format!("{HOME_AT}/{lower}"))?;
     }
-    let upper = match &create.upper {
+    // A detached mount is taken apart when its last descriptor goes: not before the overlay has it.
+    let (upper, _shifted) = match &create.upper {
         UpperPlan::Disk(directory) => {
             set("upperdir", &format!("{HOME_AT}/{directory}/u"))?;
             set("workdir", &format!("{HOME_AT}/{directory}/w"))?;
-            None
+            (None, None)
         }
         UpperPlan::Memory(size) => {
             let memory = memory_upper(*size, materials.userns.as_ref())?;
             rustix::mount::fsconfig_set_fd(&context, "upperdir", memory.upper.as_fd()).at(step)?;
             rustix::mount::fsconfig_set_fd(&context, "workdir", memory.work.as_fd()).at(step)?;
-            Some(memory.plain)
+            (Some(memory.plain), Some(memory.shifted))
         }
     };
     // A sandbox is made anew after a crash, so nothing need be waited for.
@@ -99,6 +100,7 @@ fn overlay(create: &Create, materials: &Materials) -> Result<(OwnedFd, Option<Ow
 }
 
 struct MemoryUpper {
+    shifted: OwnedFd,
     upper: OwnedFd,
     work: OwnedFd,
     /// The upper directory by a mount that shows owners as they are inside.
@@ -114,6 +116,11 @@ fn memory_upper(size: u64, userns: Option<&OwnedFd>) -> Result<MemoryUpper, Faul
     };
     set("size", &size.to_string())?;
     set("mode", "0700")?;
+    if userns.is_some() {
+        // Else it would be its maker's, which the shift makes nobody's.
+        set("uid", "0")?;
+        set("gid", "0")?;
+    }
     rustix::mount::fsconfig_create(&context).at(step)?;
     let plain = rustix::mount::fsmount(
         &context,
@@ -135,6 +142,7 @@ fn memory_upper(size: u64, userns: Option<&OwnedFd>) -> Result<MemoryUpper, Faul
         upper: open(&shifted, "u").at(step)?,
         work: open(&shifted, "w").at(step)?,
         plain: open(&plain, "u").at(step)?,
+        shifted,
     })
 }
 

@@ -3,7 +3,7 @@
 use super::proto::{
     At, EndedExec, Exec, Fault, InitReply, InitRequest, Stream, Work, receive, send,
 };
-use super::sys::{self, CloneRequest, Cloned, Spawn, Spawner};
+use super::sys::{self, Spawn, Spawner};
 use super::users::{self, Identity};
 use super::{files, processes};
 use rustix::event::{PollFd, PollFlags, poll};
@@ -227,9 +227,9 @@ fn open_terminal(size: (u16, u16), user: &Identity) -> Result<(OwnedFd, OwnedFd)
 
 /// Our own code in a process of its own: what it meets inside cannot hold up pid 1.
 fn fork_for_files(work: &super::proto::FileWork, streams: &[OwnedFd]) -> Result<i32, Fault> {
-    match sys::clone_process(&CloneRequest::default()).at("fork")? {
-        Cloned::Parent(pid, _) => Ok(pid),
-        Cloned::Child => {
+    match sys::fork().at("fork")? {
+        Some(pid) => Ok(pid),
+        None => {
             let _ = rustix::process::setsid();
             let placed = rustix::stdio::dup2_stdin(&streams[0])
                 .and_then(|()| rustix::stdio::dup2_stdout(&streams[1]))

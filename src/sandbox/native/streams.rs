@@ -196,6 +196,9 @@ impl AsyncRead for Tap {
             let space = buffer.initialize_unfilled();
             if let Ok(result) = ready?.try_io(|end| read(end.get_ref(), space)) {
                 let count = result?;
+                if count == 0 {
+                    this.closing = None;
+                }
                 buffer.advance(count);
                 this.budget.pass(count);
                 return Poll::Ready(Ok(()));

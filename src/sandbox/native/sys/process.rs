@@ -69,6 +69,14 @@ pub(in super::super) fn clone_process(request: &CloneRequest<'_>) -> Result<Clon
     }
 }
 
+/// Copies this process under a filter that does not know `clone3`; the child's pid, or `None` in the
+/// child. For single-threaded helpers only.
+pub(in super::super) fn fork() -> Result<Option<i32>, Errno> {
+    // SAFETY: callers are single-threaded, so the child's copy of this memory is in a sound state.
+    let pid = checked(unsafe { libc::fork() }.into())?;
+    Ok(i32::try_from(pid).ok().filter(|pid| *pid != 0))
+}
+
 /// Ends this process without running destructors or exit handlers, which belong to its parent.
 pub(in super::super) fn exit_now(code: i32) -> ! {
     // SAFETY: ends the process; nothing runs afterwards.
