@@ -54,18 +54,36 @@ pub(super) async fn make(
     }
     let (mirror, security) = host_mirrors(Path::new("/etc/apt"));
     let tar = scratch.join("root.tar");
+    let mut first = None;
     for sources in attempts(suite, &mirror, &security) {
         let arguments = mmdebstrap_arguments(suite, packages, &sources);
         match run("mmdebstrap", &arguments, Some(&tar), log).await {
             Ok(true) => return Ok(Made::Tar(tar)),
-            Ok(false) => {}
+            Ok(false) => {
+                let said = super::build::tail(log.path());
+                let elsewhere = lacks_the_suite(&said);
+                first.get_or_insert(said);
+                if !elsewhere {
+                    break;
+                }
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return debootstrap(suite, packages, &mirror, (scratch, log)).await;
             }
             Err(error) => return Err(refuse(format!("cannot start mmdebstrap: {error}"))),
         }
     }
-    Err(refuse(format!("mmdebstrap failed; its last lines:\n{}", super::build::tail(log.path()))))
+    let said = first.unwrap_or_default();
+    Err(refuse(format!(
+        "mmdebstrap failed; all it said is in {}; the last lines of its first try:\n{said}",
+        log.path().display()
+    )))
+}
+
+/// Whether apt failed because these sources do not have the suite: others may. A package that is
+/// not there, or a network that is not, fails anywhere.
+fn lacks_the_suite(said: &str) -> bool {
+    said.contains("E: apt-get update") || said.contains("does not have a Release file")
 }
 
 async fn debootstrap(
@@ -208,7 +226,7 @@ fn host_mirrors(apt: &Path) -> (String, String) {
 
 #[cfg(test)]
 mod tests {
-    use super::{attempts, host_mirrors, key};
+    use super::{attempts, host_mirrors, key, lacks_the_suite};
     use fs_err as fs;
 
     #[test]
@@ -239,6 +257,14 @@ mod tests {
         assert_eq!(all.len(), 3);
         assert_eq!(all[2].lines, ["deb http://archive.debian.org/debian buster main"]);
         assert!(all[2].expired && !all[0].expired);
+    }
+
+    #[test]
+    fn only_a_missing_suite_is_looked_for_elsewhere() {
+        let gone =
+            "E: The repository 'http://m/debian buster Release' does not have a Release file.";
+        assert!(lacks_the_suite(gone));
+        assert!(!lacks_the_suite("I: running apt-get update...\nE: Unable to locate package nope"));
     }
 
     #[test]

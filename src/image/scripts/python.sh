@@ -23,13 +23,18 @@ own_python() {
     return 1
 }
 
+# The downloaded packages are shared with other builds, of which apt lets one in at a time.
+one_by_one() {
+    if command -v flock >/dev/null; then flock /var/cache/apt/archives "$@"; else "$@"; fi
+}
+
 suite_python() {
     local name found=
     [ "$suite" = 1 ] && command -v apt-get >/dev/null || return 1
     export DEBIAN_FRONTEND=noninteractive
     apt-get -o APT::Sandbox::User=root update || return 1
     for name in "${wanted[@]}"; do
-        if apt-get -o APT::Sandbox::User=root -o Dpkg::Use-Pty=0 install -y \
+        if one_by_one apt-get -o APT::Sandbox::User=root -o Dpkg::Use-Pty=0 install -y \
             --no-install-recommends "python$name" "python$name-dev" "python$name-venv"; then
             found=1
             break
