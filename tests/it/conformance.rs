@@ -346,12 +346,16 @@ async fn disk_is_limited_on_disk(bench: &Bench) {
     let sandbox = bench.limited(|limits| limits.disk = Some(48 << 20)).await;
     let (outcome, _) = shell(&*sandbox, "exec head -c 100000000 /dev/zero > /tmp/large").await;
     assert!(outcome.limits_hit.disk, "one file: {outcome:?}");
-    let many = "rm -f /tmp/large; i=0; while :; do i=$((i+1)); head -c 16000000 /dev/zero > /tmp/$i; sleep 0.1; done";
+    let sandbox = bench.limited(|limits| limits.disk = Some(48 << 20)).await;
+    let many = "i=0; while :; do i=$((i+1)); head -c 16000000 /dev/zero > /tmp/$i; sleep 0.1; done";
     let mut command = Command::new(["sh", "-c", many]);
     command.timeout = Some(Duration::from_secs(30));
     let outcome = sandbox.exec(&command).await.unwrap().wait().await.unwrap();
     assert_eq!(outcome.status, Status::Signal(9));
     assert!(outcome.limits_hit.disk, "many files: {outcome:?}");
+    let (outcome, _) = shell(&*sandbox, "true").await;
+    assert_eq!(outcome.status, Status::Signal(9), "what comes later is ended at once");
+    assert!(outcome.limits_hit.disk, "{outcome:?}");
 }
 
 async fn cpu_is_limited(bench: &Bench) {

@@ -1,29 +1,22 @@
 //! The back-end: makes sandboxes, keeps account of them, and clears them away.
 
-use super::cgroup::{Cgroup, Cgroups};
-use super::handle::{Parts, Shared};
+use super::cgroup::Cgroups;
+use super::handle::Shared;
 use super::launcher::{self, Zygote};
 use super::leftovers;
 use super::network::HostView;
-use super::proto::{Bind, Create, Join, UpperPlan};
-use super::sandbox::{NativeSandbox, environment};
-use super::setup::{self, Machine};
-use super::zygote::SHIFT;
-use super::{binds, copy, sys, watch};
+use super::{copy, sys, watch};
 use crate::layers::{
     ImageConfig, ImageKey, LayerKey, Store, StoreError, StoredImage, host, import_archive,
     import_directory, import_tar, remove_tree,
 };
 use crate::model::Usage;
 use crate::sandbox::{
-    Backend, ByteStream, Content, Network, Root, Sandbox, SandboxError, SandboxOptions, Upper,
+    Backend, ByteStream, Content, Network, Root, Sandbox, SandboxError, SandboxOptions,
 };
 use async_trait::async_trait;
-use rustix::fs::Mode;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::collections::HashMap;
-use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
@@ -32,8 +25,6 @@ use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
 
-/// Size of an upper in memory where no limit says one.
-const MEMORY_UPPER: u64 = 1 << 30;
 /// How long a cgroup may take to be empty after its last process has ended.
 const CGROUP_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -60,17 +51,17 @@ pub(super) struct Inner {
     /// What goes on in the background and must end before we do.
     pub(super) tasks: TaskTracker,
     helper: PathBuf,
-    zygote: Zygote,
+    pub(super) zygote: Zygote,
     /// For sandboxes in the machine's own network when we are not root: a zygote of an ordinary user
     /// that has left that namespace cannot go back.
     host_zygote: OnceCell<Zygote>,
     pub(super) cgroups: Cgroups,
-    host_view: HostView,
+    pub(super) host_view: HostView,
     /// Names our directories and cgroups: our pid, when we started, and a number.
-    owner: String,
-    directory: PathBuf,
-    count: AtomicU64,
-    live: Mutex<HashMap<String, Weak<Shared>>>,
+    pub(super) owner: String,
+    pub(super) directory: PathBuf,
+    pub(super) count: AtomicU64,
+    pub(super) live: Mutex<HashMap<String, Weak<Shared>>>,
     images: Mutex<HashMap<ImageKey, Arc<StoredImage>>>,
 }
 
@@ -94,7 +85,7 @@ impl NativeBackend {
         fs_err::create_dir_all(&directory).map_err(SandboxError::step("make a directory"))?;
         // Before the zygote: it is to be where we are.
         let cgroups = Cgroups::find(&owner);
-        let zygote = Zygote::start(&helper, store.home())?;
+        let zygote = Zygote::start(&helper, store.home(), false)?;
         let inner = Arc::new(Inner {
             store,
             runtime: runtime.clone(),
@@ -148,7 +139,7 @@ async fn blocking<T: Send + 'static>(
 }
 
 impl Inner {
-    fn image(&self, key: &ImageKey) -> Result<Arc<StoredImage>, SandboxError> {
+    pub(super) fn image(&self, key: &ImageKey) -> Result<Arc<StoredImage>, SandboxError> {
         let mut images = self.images.lock().expect("nothing panics while it holds this lock");
         if let Some(image) = images.get(key)
             && image.layers.iter().all(|layer| self.store.layer_dir(layer).exists())
@@ -162,12 +153,12 @@ impl Inner {
     }
 
     /// The zygote for this network.
-    async fn zygote(&self, network: Network) -> Result<&Zygote, SandboxError> {
+    pub(super) async fn zygote(&self, network: Network) -> Result<&Zygote, SandboxError> {
         if self.is_root() || network == Network::None {
             return Ok(&self.zygote);
         }
         let (helper, home) = (self.helper.clone(), self.store.home().to_owned());
-        let start = || blocking(move || Zygote::start(&helper, &home));
+        let start = || blocking(move || Zygote::start(&helper, &home, true));
         self.host_zygote.get_or_try_init(start).await
     }
 
@@ -180,128 +171,6 @@ impl Inner {
     pub(super) fn live(&self) -> Vec<Arc<Shared>> {
         let live = self.live.lock().expect("nothing panics while it holds this lock");
         live.values().filter_map(Weak::upgrade).collect()
-    }
-
-    async fn create(
-        self: Arc<Self>,
-        key: ImageKey,
-        options: SandboxOptions,
-    ) -> Result<Arc<dyn Sandbox>, SandboxError> {
-        let image = self.image(&key)?;
-        let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}-{number}", self.owner);
-        let directory = self.directory.join(&name);
-        let made = self.create_in(&image, &options, &name, &directory).await;
-        let shared = match made {
-            Ok(shared) => Arc::new(shared),
-            Err(error) => {
-                self.tasks.spawn_blocking_on(move || drop(remove_tree(&directory)), &self.runtime);
-                return Err(error);
-            }
-        };
-        self.live
-            .lock()
-            .expect("nothing panics while it holds this lock")
-            .insert(name, Arc::downgrade(&shared));
-        tokio::spawn(shared.clone().listen(options.lifetime));
-        let network = match options.network {
-            Network::None => std::collections::BTreeMap::new(),
-            Network::Host => self.host_view.env.clone(),
-        };
-        Ok(Arc::new(NativeSandbox {
-            shared,
-            env: environment(&image.config, network, &options),
-            image: key,
-            config: image.config.clone(),
-            inner: self,
-            finished: Arc::default(),
-        }))
-    }
-
-    async fn create_in(
-        &self,
-        image: &StoredImage,
-        options: &SandboxOptions,
-        name: &str,
-        directory: &Path,
-    ) -> Result<Shared, SandboxError> {
-        let limits = &options.limits;
-        make_directories(directory, options.upper)?;
-        let cgroup = match self.cgroups.join() {
-            Join::None => None,
-            _ => Some(CgroupGuard(Some(self.cgroups.make(name, limits)?))),
-        };
-        let (create, mut descriptors) = self.plan(image, options, directory)?;
-        let mut all = Vec::new();
-        let step = |errno: rustix::io::Errno| SandboxError::step("make a socket")(errno.into());
-        let (ours, theirs) =
-            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
-                .map_err(step)?;
-        rustix::io::ioctl_fionbio(&ours, true).map_err(step)?;
-        all.push(theirs);
-        if let Some(cgroup) = &cgroup {
-            all.extend(cgroup.get().joins()?);
-        }
-        all.append(&mut descriptors);
-        let free_at_start = self.free_bytes();
-        let born = self.zygote(options.network).await?.create(create, all).await?;
-        Ok(Shared::new(Parts {
-            name: name.to_owned(),
-            limits: limits.clone(),
-            pid: born.pid,
-            pidfd: born.pidfd,
-            netns: born.netns,
-            directory: directory.to_owned(),
-            memory_upper: born.upper,
-            cgroup: cgroup.map(CgroupGuard::keep),
-            shift: self.is_root().then_some(SHIFT),
-            free_at_start,
-            control: sys::watched(ours, Interest::READABLE | Interest::WRITABLE)
-                .map_err(SandboxError::step("watch a socket"))?,
-        }))
-    }
-
-    /// What the zygote is asked for.
-    fn plan(
-        &self,
-        image: &StoredImage,
-        options: &SandboxOptions,
-        directory: &Path,
-    ) -> Result<(Create, Vec<OwnedFd>), SandboxError> {
-        let machine =
-            Machine { many_ids: self.is_root(), join: self.cgroups.join(), own_netns: false };
-        let lowers = image.layers.iter().rev();
-        let lowers = lowers.map(|layer| self.below_home(&self.store.layer_dir(layer)));
-        let mut wanted: Vec<binds::Wanted> =
-            image.binds.iter().map(|path| binds::Wanted::same_place(path)).collect();
-        if options.network == Network::Host {
-            wanted.extend(self.host_view.files.iter().cloned());
-        }
-        wanted.extend(options.mounts.iter().map(binds::Wanted::from));
-        let (binds, descriptors): (Vec<Bind>, Vec<OwnedFd>) =
-            binds::prepare(&wanted, self.zygote.userns.as_ref())?;
-        let upper = match options.upper {
-            Upper::Disk => UpperPlan::Disk(self.below_home(directory)?),
-            Upper::Memory => UpperPlan::Memory(options.limits.disk.unwrap_or(MEMORY_UPPER)),
-        };
-        let create = Create {
-            lowers: lowers.collect::<Result<_, _>>()?,
-            upper,
-            binds,
-            host_network: options.network == Network::Host,
-            join: self.cgroups.join(),
-            setup: setup::plan(&options.limits, &machine, "sandbox"),
-        };
-        Ok((create, descriptors))
-    }
-
-    /// A path as the zygote's view of the home directory has it.
-    fn below_home(&self, path: &Path) -> Result<String, SandboxError> {
-        let below = path.strip_prefix(self.store.home()).ok().and_then(Path::to_str);
-        below.map(str::to_owned).ok_or_else(|| SandboxError::Unsupported {
-            what: "a layer outside the home directory",
-            why: path.display().to_string(),
-        })
     }
 
     /// Free bytes in the store's file system.
@@ -342,43 +211,6 @@ impl Inner {
         self.live.lock().expect("nothing panics while it holds this lock").remove(&shared.name);
         usage
     }
-}
-
-/// Removes cgroups again if nothing comes to live in them.
-struct CgroupGuard(Option<Cgroup>);
-
-impl CgroupGuard {
-    fn get(&self) -> &Cgroup {
-        self.0.as_ref().expect("it is taken only by `keep`, which consumes")
-    }
-
-    fn keep(mut self) -> Cgroup {
-        self.0.take().expect("it is taken only here")
-    }
-}
-
-impl Drop for CgroupGuard {
-    fn drop(&mut self) {
-        if let Some(cgroup) = &self.0 {
-            cgroup.remove();
-        }
-    }
-}
-
-fn make_directories(directory: &Path, upper: Upper) -> Result<(), SandboxError> {
-    let make = |path: &Path, mode| {
-        rustix::fs::mkdir(path, Mode::from_raw_mode(0o700))?;
-        rustix::fs::chmod(path, Mode::from_raw_mode(mode))
-    };
-    let made = make(directory, 0o700).and_then(|()| match upper {
-        // The upper's own mode is that of the sandbox's root directory.
-        Upper::Disk => {
-            make(&directory.join("u"), 0o755).and_then(|()| make(&directory.join("w"), 0o700))
-        }
-        Upper::Memory => Ok(()),
-    });
-    let step = || SandboxError::step(format!("make {}", directory.display()));
-    made.map_err(|errno| step()(errno.into()))
 }
 
 #[async_trait]

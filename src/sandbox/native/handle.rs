@@ -31,6 +31,13 @@ pub(super) enum EndReason {
     Stuck,
 }
 
+impl EndReason {
+    /// Whether what ran inside brought it about.
+    pub(super) fn is_a_limit(self) -> bool {
+        matches!(self, Self::Lifetime | Self::Memory | Self::Disk)
+    }
+}
+
 /// One live sandbox.
 pub(super) struct Shared {
     pub(super) name: String,

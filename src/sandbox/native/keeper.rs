@@ -8,7 +8,6 @@ use crate::sandbox::{ByteSink, ByteStream, Output, Process, ProcessControl, Sand
 use async_trait::async_trait;
 use rustix::process::Signal;
 use rustix::termios::Winsize;
-use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -50,8 +49,11 @@ pub(super) async fn start(shared: &Arc<Shared>, order: Order<'_>) -> Result<Proc
         Work::Program(_) => shared.limits.output,
         Work::Files(_) => u64::MAX,
     };
-    let (mut ends, theirs, kinds) = prepare(shared, &order)?;
+    let (ends, theirs, kinds) = prepare(shared, &order)?;
     let id = shared.next_id();
+    let streams = (order.stdin, [order.stdout, order.stderr]);
+    let began = Instant::now();
+    let deadline = order.timeout.map(|timeout| began + timeout);
     let exec = Exec {
         id,
         work: order.work,
@@ -62,9 +64,8 @@ pub(super) async fn start(shared: &Arc<Shared>, order: Order<'_>) -> Result<Proc
         terminal: order.terminal,
     };
     let waiter = shared.register(id);
-    let began = Instant::now();
     let descriptors: Vec<_> = theirs.iter().map(AsFd::as_fd).collect();
-    shared.send(&InitRequest::Exec(Box::new(exec)), &descriptors).await?;
+    let sent = shared.send(&InitRequest::Exec(Box::new(exec)), &descriptors).await;
     drop(theirs);
     let terminal = match waiter.started.await {
         Ok(Ok(terminal)) => terminal,
@@ -73,50 +74,23 @@ pub(super) async fn start(shared: &Arc<Shared>, order: Order<'_>) -> Result<Proc
             let source = std::io::Error::new(errno.kind(), fault.to_string());
             return Err(SandboxError::CannotStart { program, source });
         }
-        Err(_) => return Err(shared.gone()),
+        // A sandbox that met its limits before this command is no trouble of ours: the command is
+        // one that was ended at once.
+        Err(_) if shared.end_reason().is_some_and(EndReason::is_a_limit) => None,
+        Err(_) => return Err(sent.err().unwrap_or_else(|| shared.gone())),
     };
-    if let Some(terminal) = &terminal {
-        ends.stdin = Some(terminal.try_clone().map_err(SandboxError::step("copy a descriptor"))?);
-        ends.outputs[0] =
-            Some(terminal.try_clone().map_err(SandboxError::step("copy a descriptor"))?);
-    }
-    let (ended, closing) = watch::channel(false);
-    let (over, overflow) = oneshot::channel();
-    let budget = Budget::new(limit, over);
-    let mut process = Process {
-        stdin: None,
-        stdout: None,
-        stderr: None,
-        control: Box::new(NativeControl::placeholder()),
-    };
-    process.stdin = feed(ends.stdin, order.stdin)?;
-    let mut pumps = Vec::new();
-    let [out, err] = ends.outputs;
-    process.stdout = connect(out, order.stdout, &budget, &closing, &mut pumps)?;
-    process.stderr = connect(err, order.stderr, &budget, &closing, &mut pumps)?;
-    let (tell, outcome) = oneshot::channel();
     let care = Care {
         shared: shared.clone(),
         id,
         began,
-        deadline: order.timeout.map(|timeout| began + timeout),
+        deadline,
         ended: waiter.ended,
-        overflow,
-        pumps,
-        closing: ended,
-        budget,
+        overflow: None,
+        pumps: Vec::new(),
+        closing: watch::channel(false).0,
+        budget: Budget::new(limit),
     };
-    tokio::spawn(async move {
-        // Whoever does not wait does not want to know.
-        let _ = tell.send(care.until_ended().await);
-    });
-    process.control = Box::new(NativeControl {
-        shared: Some(shared.clone()),
-        id,
-        outcome: Some(outcome),
-        terminal,
-    });
-    Ok(process)
+    care.begin(ends, streams, terminal)
 }
 
 /// Makes the pipes. What they are inside: descriptors to pass, and a word for each stream.
@@ -171,30 +145,6 @@ fn feed(end: Option<OwnedFd>, stdin: &Stdin) -> Result<Option<ByteSink>, Sandbox
     }
 }
 
-/// Pumps output to its file, or hands its end out.
-fn connect(
-    end: Option<OwnedFd>,
-    output: &Output,
-    budget: &Arc<Budget>,
-    closing: &watch::Receiver<bool>,
-    pumps: &mut Vec<JoinHandle<std::io::Result<()>>>,
-) -> Result<Option<ByteStream>, SandboxError> {
-    let Some(end) = end else { return Ok(None) };
-    match output {
-        Output::Pipe => Ok(Some(Box::new(Tap::new(end, budget.clone(), closing.clone())?))),
-        Output::File(file) => {
-            let file: File = file.try_clone().map_err(SandboxError::step("copy a descriptor"))?;
-            pumps.push(tokio::spawn(Pump::new(end, Some(file), budget.clone())?.run()));
-            Ok(None)
-        }
-        // A terminal whose output nobody wants must be read all the same.
-        Output::Null | Output::Stdout => {
-            pumps.push(tokio::spawn(Pump::new(end, None, budget.clone())?.run()));
-            Ok(None)
-        }
-    }
-}
-
 /// Cares for a command until it has ended.
 struct Care {
     shared: Arc<Shared>,
@@ -202,13 +152,64 @@ struct Care {
     began: Instant,
     deadline: Option<Instant>,
     ended: oneshot::Receiver<EndedExec>,
-    overflow: oneshot::Receiver<()>,
+    overflow: Option<oneshot::Receiver<()>>,
     pumps: Vec<JoinHandle<std::io::Result<()>>>,
     closing: watch::Sender<bool>,
     budget: Arc<Budget>,
 }
 
 impl Care {
+    /// Connects the streams, and goes on in a task of its own.
+    fn begin(
+        mut self,
+        mut ends: Ends,
+        streams: (&Stdin, [&Output; 2]),
+        terminal: Option<OwnedFd>,
+    ) -> Result<Process, SandboxError> {
+        if let Some(terminal) = &terminal {
+            let copy = || terminal.try_clone().map_err(SandboxError::step("copy a descriptor"));
+            ends.stdin = Some(copy()?);
+            ends.outputs[0] = Some(copy()?);
+        }
+        let (stdin, [stdout, stderr]) = streams;
+        self.overflow = self.budget.overflow();
+        let [out, err] = ends.outputs;
+        let stdin = feed(ends.stdin, stdin)?;
+        let stdout = self.connect(out, stdout)?;
+        let stderr = self.connect(err, stderr)?;
+        let (tell, outcome) = oneshot::channel();
+        let (shared, id) = (self.shared.clone(), self.id);
+        tokio::spawn(async move {
+            // Whoever does not wait does not want to know.
+            let _ = tell.send(self.until_ended().await);
+        });
+        let control = Box::new(NativeControl { shared, id, outcome, terminal });
+        Ok(Process { stdin, stdout, stderr, control })
+    }
+
+    /// Pumps output to its file, or hands its end out.
+    fn connect(
+        &mut self,
+        end: Option<OwnedFd>,
+        output: &Output,
+    ) -> Result<Option<ByteStream>, SandboxError> {
+        let Some(end) = end else { return Ok(None) };
+        let budget = self.budget.clone();
+        let file = match output {
+            Output::Pipe => {
+                let tap = Tap::new(end, budget, self.closing.subscribe())?;
+                return Ok(Some(Box::new(tap)));
+            }
+            Output::File(file) => {
+                Some(file.try_clone().map_err(SandboxError::step("copy a descriptor"))?)
+            }
+            // A terminal whose output nobody wants must be read all the same.
+            Output::Null | Output::Stdout => None,
+        };
+        self.pumps.push(tokio::spawn(Pump::new(end, file, budget)?.run()));
+        Ok(None)
+    }
+
     async fn until_ended(mut self) -> Result<Outcome, SandboxError> {
         let before = self.shared.last_facts();
         let (ended, killed) = self.wait().await;
@@ -267,11 +268,21 @@ impl Care {
                 None => std::future::pending().await,
             }
         };
+        let overflow = self.overflow.take();
+        let overflow = async move {
+            let told = match overflow {
+                Some(overflow) => overflow.await.is_ok(),
+                None => false,
+            };
+            if !told {
+                std::future::pending().await
+            }
+        };
         let by = tokio::select! {
             biased;
             ended = &mut self.ended => return (ended.ok(), None),
             () = time_up => KilledBy::TimedOut,
-            Ok(()) = &mut self.overflow => KilledBy::OutputLimit,
+            () = overflow => KilledBy::OutputLimit,
         };
         let kill = InitRequest::Signal { id: self.id, signal: Signal::KILL.as_raw(), tree: true };
         let asked = self.shared.send(&kill, &[]).await;
@@ -311,30 +322,20 @@ fn decode(status: i32) -> Status {
 
 /// See [`ProcessControl`].
 struct NativeControl {
-    shared: Option<Arc<Shared>>,
+    shared: Arc<Shared>,
     id: u64,
-    outcome: Option<oneshot::Receiver<Result<Outcome, SandboxError>>>,
+    outcome: oneshot::Receiver<Result<Outcome, SandboxError>>,
     terminal: Option<OwnedFd>,
-}
-
-impl NativeControl {
-    fn placeholder() -> Self {
-        Self { shared: None, id: 0, outcome: None, terminal: None }
-    }
 }
 
 #[async_trait]
 impl ProcessControl for NativeControl {
-    async fn wait(mut self: Box<Self>) -> Result<Outcome, SandboxError> {
-        match self.outcome.take() {
-            Some(outcome) => outcome.await.map_err(|_| SandboxError::Gone)?,
-            None => Err(SandboxError::Gone),
-        }
+    async fn wait(self: Box<Self>) -> Result<Outcome, SandboxError> {
+        self.outcome.await.map_err(|_| SandboxError::Gone)?
     }
 
     async fn signal(&self, signal: i32) -> Result<(), SandboxError> {
-        let shared = self.shared.as_ref().ok_or(SandboxError::Gone)?;
-        shared.send(&InitRequest::Signal { id: self.id, signal, tree: false }, &[]).await
+        self.shared.send(&InitRequest::Signal { id: self.id, signal, tree: false }, &[]).await
     }
 
     async fn resize(&self, size: (u16, u16)) -> Result<(), SandboxError> {

@@ -43,8 +43,9 @@ enum Ask {
 }
 
 impl Zygote {
-    /// Starts one by this helper for sandboxes on this home directory. Blocks until it has settled.
-    pub(super) fn start(helper: &Path, home: &Path) -> Result<Self, SandboxError> {
+    /// Starts one by this helper for sandboxes on this home directory; with `stays` for those in the
+    /// machine's network only. Blocks until it has settled.
+    pub(super) fn start(helper: &Path, home: &Path, stays: bool) -> Result<Self, SandboxError> {
         let (asks, inbox) = mpsc::channel();
         let (ready, started) = mpsc::channel();
         let (helper, home) = (helper.to_owned(), home.to_owned());
@@ -52,7 +53,7 @@ impl Zygote {
             .name("evalrun-zygote".to_owned())
             .stack_size(256 << 10)
             .spawn(move || {
-                let (child, socket) = match start(&helper, &home) {
+                let (child, socket) = match start(&helper, &home, stays) {
                     Ok((child, socket, userns)) => {
                         let _ = ready.send(Ok(userns));
                         (child, socket)
@@ -151,7 +152,7 @@ fn hear(socket: &OwnedFd) -> Result<(ZygoteReply, Vec<OwnedFd>), SandboxError> {
 
 type Started = (Child, OwnedFd, Option<OwnedFd>);
 
-fn start(helper: &Path, home: &Path) -> Result<Started, SandboxError> {
+fn start(helper: &Path, home: &Path, stays: bool) -> Result<Started, SandboxError> {
     let step = |errno: Errno| SandboxError::step("make a socket")(errno.into());
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -177,6 +178,7 @@ fn start(helper: &Path, home: &Path) -> Result<Started, SandboxError> {
         home: home.to_str().ok_or_else(|| path_error(home))?.to_owned(),
         home_is_mount: mount.is_some(),
         shift: userns.is_some().then_some(SHIFT),
+        stays,
     };
     let descriptors: Vec<_> = mount.iter().map(AsFd::as_fd).collect();
     send(&ours, &ZygoteRequest::Settle(settle), &descriptors)

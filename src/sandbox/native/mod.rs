@@ -29,8 +29,10 @@
 
 mod backend;
 mod binds;
+mod birth;
 mod cgroup;
 mod copy;
+mod den;
 mod files;
 mod handle;
 mod init;

@@ -35,7 +35,10 @@ impl Pool {
 
     /// Enters the machine's own.
     pub(super) fn enter_host(&self) -> Result<&Netns, Fault> {
-        enter(&self.host)?;
+        // Where it was never left it need not, and by an ordinary user cannot, be entered.
+        if !self.all.is_empty() {
+            enter(&self.host)?;
+        }
         Ok(&self.host)
     }
 

@@ -51,18 +51,30 @@ pub(super) struct Budget {
     limit: u64,
     written: AtomicU64,
     kept: AtomicU64,
-    over: Mutex<Option<oneshot::Sender<()>>>,
+    over: Mutex<Over>,
+}
+
+/// Both ends, until each is taken.
+struct Over {
+    tell: Option<oneshot::Sender<()>>,
+    told: Option<oneshot::Receiver<()>>,
 }
 
 impl Budget {
-    /// A budget of `limit` bytes; `over` is told when it is exceeded ten times.
-    pub(super) fn new(limit: u64, over: oneshot::Sender<()>) -> Arc<Self> {
+    /// A budget of `limit` bytes.
+    pub(super) fn new(limit: u64) -> Arc<Self> {
+        let (tell, told) = oneshot::channel();
         Arc::new(Self {
             limit,
             written: AtomicU64::new(0),
             kept: AtomicU64::new(0),
-            over: Mutex::new(Some(over)),
+            over: Mutex::new(Over { tell: Some(tell), told: Some(told) }),
         })
+    }
+
+    /// Told when the budget is exceeded ten times. For one to ask.
+    pub(super) fn overflow(&self) -> Option<oneshot::Receiver<()>> {
+        self.over.lock().ok()?.told.take()
     }
 
     /// Counts bytes that someone else keeps.
@@ -84,7 +96,7 @@ impl Budget {
     fn written(&self, count: u64) -> u64 {
         let before = self.written.fetch_add(count, Ordering::Relaxed);
         if before + count > self.limit.saturating_mul(PATIENCE)
-            && let Some(over) = self.over.lock().ok().and_then(|mut over| over.take())
+            && let Some(over) = self.over.lock().ok().and_then(|mut over| over.tell.take())
         {
             let _ = over.send(());
         }
@@ -253,8 +265,8 @@ mod tests {
 
     #[test]
     fn a_budget_keeps_the_beginning_and_tells_once() {
-        let (over, mut told) = oneshot::channel();
-        let budget = Budget::new(10, over);
+        let budget = Budget::new(10);
+        let mut told = budget.overflow().unwrap();
         assert_eq!(budget.spend(4), 4);
         assert_eq!(budget.spend(8), 6);
         assert_eq!(budget.spend(80), 0);

@@ -1,0 +1,185 @@
+//! The making of a sandbox, on the keeper's side: its directories and cgroups, what the zygote is
+//! asked for, and what is held of it afterwards.
+
+use super::backend::Inner;
+use super::cgroup::Cgroup;
+use super::handle::{Parts, Shared};
+use super::proto::{Bind, Create, Join, UpperPlan};
+use super::sandbox::{NativeSandbox, environment};
+use super::setup::{self, Machine};
+use super::zygote::SHIFT;
+use super::{binds, sys};
+use crate::layers::{ImageKey, StoredImage, remove_tree};
+use crate::sandbox::{Network, Sandbox, SandboxError, SandboxOptions, Upper};
+use rustix::fs::Mode;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::io::Interest;
+
+/// Size of an upper in memory where no limit says one.
+const MEMORY_UPPER: u64 = 1 << 30;
+
+impl Inner {
+    /// Makes a sandbox.
+    pub(super) async fn create(
+        self: Arc<Self>,
+        key: ImageKey,
+        options: SandboxOptions,
+    ) -> Result<Arc<dyn Sandbox>, SandboxError> {
+        let image = self.image(&key)?;
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}", self.owner);
+        let directory = self.directory.join(&name);
+        let made = self.create_in(&image, &options, &name, &directory).await;
+        let shared = match made {
+            Ok(shared) => Arc::new(shared),
+            Err(error) => {
+                self.tasks.spawn_blocking_on(move || drop(remove_tree(&directory)), &self.runtime);
+                return Err(error);
+            }
+        };
+        self.live
+            .lock()
+            .expect("nothing panics while it holds this lock")
+            .insert(name, Arc::downgrade(&shared));
+        tokio::spawn(shared.clone().listen(options.lifetime));
+        let network = match options.network {
+            Network::None => std::collections::BTreeMap::new(),
+            Network::Host => self.host_view.env.clone(),
+        };
+        Ok(Arc::new(NativeSandbox {
+            shared,
+            env: environment(&image.config, network, &options),
+            image: key,
+            config: image.config.clone(),
+            inner: self,
+            finished: Arc::default(),
+        }))
+    }
+
+    async fn create_in(
+        &self,
+        image: &StoredImage,
+        options: &SandboxOptions,
+        name: &str,
+        directory: &Path,
+    ) -> Result<Shared, SandboxError> {
+        let limits = &options.limits;
+        make_directories(directory, options.upper)?;
+        let cgroup = match self.cgroups.join() {
+            Join::None => None,
+            _ => Some(CgroupGuard(Some(self.cgroups.make(name, limits)?))),
+        };
+        let (create, mut descriptors) = self.plan(image, options, directory)?;
+        let mut all = Vec::new();
+        let step = |errno: rustix::io::Errno| SandboxError::step("make a socket")(errno.into());
+        let (ours, theirs) =
+            socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+                .map_err(step)?;
+        rustix::io::ioctl_fionbio(&ours, true).map_err(step)?;
+        all.push(theirs);
+        if let Some(cgroup) = &cgroup {
+            all.extend(cgroup.get().joins()?);
+        }
+        all.append(&mut descriptors);
+        let free_at_start = self.free_bytes();
+        let born = self.zygote(options.network).await?.create(create, all).await?;
+        Ok(Shared::new(Parts {
+            name: name.to_owned(),
+            limits: limits.clone(),
+            pid: born.pid,
+            pidfd: born.pidfd,
+            netns: born.netns,
+            directory: directory.to_owned(),
+            memory_upper: born.upper,
+            cgroup: cgroup.map(CgroupGuard::keep),
+            shift: self.is_root().then_some(SHIFT),
+            free_at_start,
+            control: sys::watched(ours, Interest::READABLE | Interest::WRITABLE)
+                .map_err(SandboxError::step("watch a socket"))?,
+        }))
+    }
+
+    /// What the zygote is asked for.
+    fn plan(
+        &self,
+        image: &StoredImage,
+        options: &SandboxOptions,
+        directory: &Path,
+    ) -> Result<(Create, Vec<OwnedFd>), SandboxError> {
+        let machine =
+            Machine { many_ids: self.is_root(), join: self.cgroups.join(), own_netns: false };
+        let lowers = image.layers.iter().rev();
+        let lowers = lowers.map(|layer| self.below_home(&self.store.layer_dir(layer)));
+        let mut wanted: Vec<binds::Wanted> =
+            image.binds.iter().map(|path| binds::Wanted::same_place(path)).collect();
+        if options.network == Network::Host {
+            wanted.extend(self.host_view.files.iter().cloned());
+        }
+        wanted.extend(options.mounts.iter().map(binds::Wanted::from));
+        let (binds, descriptors): (Vec<Bind>, Vec<OwnedFd>) =
+            binds::prepare(&wanted, self.zygote.userns.as_ref())?;
+        let upper = match options.upper {
+            Upper::Disk => UpperPlan::Disk(self.below_home(directory)?),
+            Upper::Memory => UpperPlan::Memory(options.limits.disk.unwrap_or(MEMORY_UPPER)),
+        };
+        let create = Create {
+            lowers: lowers.collect::<Result<_, _>>()?,
+            upper,
+            binds,
+            host_network: options.network == Network::Host,
+            join: self.cgroups.join(),
+            setup: setup::plan(&options.limits, &machine, "sandbox"),
+        };
+        Ok((create, descriptors))
+    }
+
+    /// A path as the zygote's view of the home directory has it.
+    fn below_home(&self, path: &Path) -> Result<String, SandboxError> {
+        let below = path.strip_prefix(self.store.home()).ok().and_then(Path::to_str);
+        below.map(str::to_owned).ok_or_else(|| SandboxError::Unsupported {
+            what: "a layer outside the home directory",
+            why: path.display().to_string(),
+        })
+    }
+}
+
+/// Removes cgroups again if nothing comes to live in them.
+struct CgroupGuard(Option<Cgroup>);
+
+impl CgroupGuard {
+    fn get(&self) -> &Cgroup {
+        self.0.as_ref().expect("it is taken only by `keep`, which consumes")
+    }
+
+    fn keep(mut self) -> Cgroup {
+        self.0.take().expect("it is taken only here")
+    }
+}
+
+impl Drop for CgroupGuard {
+    fn drop(&mut self) {
+        if let Some(cgroup) = &self.0 {
+            cgroup.remove();
+        }
+    }
+}
+
+fn make_directories(directory: &Path, upper: Upper) -> Result<(), SandboxError> {
+    let make = |path: &Path, mode| {
+        rustix::fs::mkdir(path, Mode::from_raw_mode(0o700))?;
+        rustix::fs::chmod(path, Mode::from_raw_mode(mode))
+    };
+    let made = make(directory, 0o700).and_then(|()| match upper {
+        // The upper's own mode is that of the sandbox's root directory.
+        Upper::Disk => {
+            make(&directory.join("u"), 0o755).and_then(|()| make(&directory.join("w"), 0o700))
+        }
+        Upper::Memory => Ok(()),
+    });
+    let step = || SandboxError::step(format!("make {}", directory.display()));
+    made.map_err(|errno| step()(errno.into()))
+}
