@@ -122,6 +122,9 @@ pub(crate) struct Cores {
     target: f64,
     /// Runnable tasks a core, smoothed: the kernel's figure is that of a moment.
     pressure: f64,
+    /// Those of our own sandboxes, where they can be told from others.
+    own: Option<f64>,
+    busy: f64,
 }
 
 /// CPUs busier than this are full.
@@ -136,7 +139,8 @@ impl Cores {
     #[expect(clippy::cast_precision_loss, reason = "counts of CPUs and sandboxes are small")]
     pub(crate) fn new(cores: usize, most: usize) -> Self {
         let (cores, most) = (cores.max(1) as f64, most.max(1) as f64);
-        Self { cores, most, target: (cores * 2.0).min(most), pressure: 0.0 }
+        let target = (cores * 2.0).min(most);
+        Self { cores, most, target, pressure: 0.0, own: None, busy: 0.0 }
     }
 
     /// How many may run.
@@ -149,19 +153,39 @@ impl Cores {
         self.target as usize
     }
 
-    /// A look at the machine: how busy its CPUs were since the last one, its runnable tasks, and
-    /// how many sandboxes run.
-    #[expect(clippy::cast_precision_loss, reason = "counts of tasks are small")]
-    pub(crate) fn observe(&mut self, busy: f64, runnable: u64, running: usize) {
-        let now = runnable.saturating_sub(1) as f64 / self.cores;
-        self.pressure += (now - self.pressure) * 0.5;
+    /// A look at the machine: how busy its CPUs were since the last one, and its runnable tasks.
+    pub(crate) fn observe(&mut self, busy: f64, runnable: u64) {
+        self.busy = busy;
+        // One of them is this look.
+        self.pressure = smoothed(self.pressure, runnable.saturating_sub(1), self.cores);
+        if !self.is_full() {
+            self.own = None;
+        }
+    }
+
+    /// Whether the machine has nothing left. Then it matters whose tasks wait.
+    pub(crate) fn is_full(&self) -> bool {
+        self.busy >= FULL && self.pressure > CROWDED
+    }
+
+    /// Of the runnable tasks of a full machine, so many are of our own sandboxes.
+    pub(crate) fn observe_own(&mut self, runnable: Option<u64>) {
+        self.own =
+            runnable.map(|count| smoothed(self.own.unwrap_or(self.pressure), count, self.cores));
+    }
+
+    /// Draws the conclusion, while so many sandboxes run. What others do to the machine is theirs:
+    /// our sleepers do not make it worse.
+    #[expect(clippy::cast_precision_loss, reason = "counts of sandboxes are small")]
+    pub(crate) fn steer(&mut self, running: usize) {
         let running = running as f64;
-        if busy < FULL || self.pressure <= CROWDED {
+        let pressure = self.own.unwrap_or(self.pressure);
+        if !self.is_full() || pressure <= CROWDED {
             // Room is only worth something where the number that may run is what holds us back.
             if running >= self.target * 0.75 {
                 self.target = (self.target * 1.5).max(self.target + 2.0);
             }
-        } else if self.pressure > THRASHING {
+        } else if pressure > THRASHING {
             self.target = self.target.min(running) * 0.9;
         } else {
             self.target = self.target.min(running.max(self.cores));
@@ -173,6 +197,11 @@ impl Cores {
     pub(crate) fn starved(&mut self) {
         self.target = (self.target / 2.0).max(self.cores.min(self.most));
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "counts of tasks are small")]
+fn smoothed(before: f64, tasks: u64, cores: f64) -> f64 {
+    before + (tasks as f64 / cores - before) * 0.5
 }
 
 /// How much of the time tasks had to wait for a CPU, added up since the run began.
@@ -254,18 +283,41 @@ mod tests {
         assert_eq!(cores.allowed(), 8);
         // Sleepers: nothing is busy, and all that may run does.
         for _ in 0..20 {
-            cores.observe(0.1, 1, cores.allowed());
+            look(&mut cores, (0.1, 1), 500);
         }
         assert_eq!(cores.allowed(), 500);
         // They wake up, all at once.
         for _ in 0..50 {
-            cores.observe(1.0, 500, 500);
+            look(&mut cores, (1.0, 501), 500);
         }
         assert_eq!(cores.allowed(), 4);
         // Idle, but fewer run than may: there is no reason to allow more.
-        cores.observe(0.1, 1, 1);
+        look(&mut cores, (0.1, 1), 1);
         assert_eq!(cores.allowed(), 4);
         assert_eq!(Cores::new(64, 2).allowed(), 2);
+    }
+
+    fn look(cores: &mut Cores, (busy, runnable): (f64, u64), running: usize) {
+        cores.observe(busy, runnable);
+        cores.steer(running.min(cores.allowed()));
+    }
+
+    #[test]
+    fn what_others_do_to_the_machine_does_not_hold_back_our_sleepers() {
+        let mut cores = Cores::new(2, 500);
+        for _ in 0..30 {
+            cores.observe(1.0, 17);
+            assert!(cores.is_full());
+            cores.observe_own(Some(1));
+            cores.steer(cores.allowed());
+        }
+        assert_eq!(cores.allowed(), 500);
+        for _ in 0..50 {
+            cores.observe(1.0, 30);
+            cores.observe_own(Some(12));
+            cores.steer(cores.allowed());
+        }
+        assert_eq!(cores.allowed(), 2, "these are our own workers");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //! control groups. Reading and understanding are apart, so that the latter can be tested.
 
 use crate::journal::Host;
+use std::collections::HashMap;
 use std::path::Path;
 
 /// A look at the machine.
@@ -41,6 +42,9 @@ pub(crate) trait Machine: Send {
     fn memory(&self) -> u64;
     /// How it stands now; `None` if it cannot be told.
     fn sample(&mut self) -> Option<Sample>;
+    /// Of the runnable tasks, those of our own sandboxes, of which so many run; `None` if they
+    /// cannot be told from others. This is a walk through all processes: not for every moment.
+    fn own_runnable(&mut self, sandboxes: usize) -> Option<u64>;
 }
 
 /// This machine.
@@ -75,6 +79,72 @@ impl Machine for ThisMachine {
         let available = meminfo(&info, "MemAvailable")?.min(self.memory);
         Some(Sample { available, slices, runnable })
     }
+
+    fn own_runnable(&mut self, sandboxes: usize) -> Option<u64> {
+        let own = descendants(&processes()?, std::process::id());
+        // A daemon's containers are no children of ours.
+        (own.len() >= sandboxes).then(|| own.iter().map(Process::runnable).sum())
+    }
+}
+
+/// What `/proc/<pid>/stat` tells of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Process {
+    pid: u32,
+    parent: u32,
+    running: bool,
+    threads: u64,
+}
+
+impl Process {
+    fn of(stat: &str) -> Option<Self> {
+        let (head, tail) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = tail.split_whitespace().collect();
+        Some(Self {
+            pid: head.split_once(' ')?.0.parse().ok()?,
+            parent: fields.get(1)?.parse().ok()?,
+            running: *fields.first()? == "R",
+            threads: fields.get(17)?.parse().ok()?,
+        })
+    }
+
+    /// Its runnable threads: the state of a process is that of its first thread alone.
+    fn runnable(&self) -> u64 {
+        if self.threads < 2 {
+            return u64::from(self.running);
+        }
+        let Ok(threads) = fs_err::read_dir(format!("/proc/{}/task", self.pid)) else { return 0 };
+        threads
+            .filter_map(|thread| fs_err::read_to_string(thread.ok()?.path().join("stat")).ok())
+            .filter(|stat| Self::of(stat).is_some_and(|thread| thread.running))
+            .count() as u64
+    }
+}
+
+fn processes() -> Option<Vec<Process>> {
+    let entries = fs_err::read_dir("/proc").ok()?;
+    let stats = entries.filter_map(|entry| {
+        let path = entry.ok()?.path();
+        path.file_name()?.to_str()?.parse::<u32>().ok()?;
+        fs_err::read_to_string(path.join("stat")).ok()
+    });
+    Some(stats.filter_map(|stat| Process::of(&stat)).collect())
+}
+
+/// The processes below this one.
+fn descendants(all: &[Process], root: u32) -> Vec<Process> {
+    let mut children: HashMap<u32, Vec<Process>> = HashMap::new();
+    for process in all {
+        children.entry(process.parent).or_default().push(*process);
+    }
+    let mut found = Vec::new();
+    let mut parents = vec![root];
+    while let Some(parent) = parents.pop() {
+        let below = children.remove(&parent).unwrap_or_default();
+        parents.extend(below.iter().map(|process| process.pid));
+        found.extend(below);
+    }
+    found
 }
 
 /// The facts of this machine for the header of a journal.
@@ -170,6 +240,32 @@ mod tests {
         );
         assert!(limit_files("3:cpu,cpuacct:/a").is_none());
         assert_eq!(limit_files("4:memory:/").unwrap().len(), 1);
+    }
+
+    #[test]
+    fn what_runs_below_a_process_is_found() {
+        let stat = "7 (a) b) R 1 7 7 0 -1 4194304 1 0 0 0 1 2 3 4 20 0 5 0 99 1 2";
+        let process = |pid, parent| Process { pid, parent, running: true, threads: 1 };
+        assert_eq!(Process::of(stat), Some(Process { threads: 5, ..process(7, 1) }));
+        assert_eq!(Process::of("nonsense"), None);
+        let all = [process(2, 1), process(3, 2), process(4, 3), process(5, 1), process(9, 9)];
+        let mut below: Vec<u32> = descendants(&all, 2).iter().map(|found| found.pid).collect();
+        below.sort_unstable();
+        assert_eq!(below, [3, 4]);
+    }
+
+    #[test]
+    fn a_busy_child_is_told_from_one_that_sleeps() {
+        let start =
+            |script: &str| std::process::Command::new("sh").args(["-c", script]).spawn().unwrap();
+        let mut children = [start("while :; do :; done"), start("sleep 60")];
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let own = ThisMachine::new().own_runnable(2);
+        let many = ThisMachine::new().own_runnable(1_000_000);
+        children.iter_mut().for_each(|child| child.kill().unwrap());
+        children.iter_mut().for_each(|child| drop(child.wait().unwrap()));
+        assert!(own.is_some_and(|count| count >= 1), "{own:?}");
+        assert_eq!(many, None, "there are not so many processes of ours");
     }
 
     #[test]

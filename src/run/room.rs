@@ -19,7 +19,11 @@ pub(crate) struct Room {
     likes: Vec<Likes>,
     slices: Slices,
     looked: Instant,
+    until_own: u32,
 }
+
+/// On a full machine, every how many looks our own tasks are told from others.
+const LOOKS_AT_OWN: u32 = 3;
 
 /// An instance: what it is like, most alike first, and how many tests it has.
 struct Likes {
@@ -46,6 +50,7 @@ impl Room {
             likes: dataset.instances.iter().map(Likes::of).collect(),
             slices: sample.map(|sample| sample.slices).unwrap_or_default(),
             looked: Instant::now(),
+            until_own: 0,
             machine,
         }
     }
@@ -58,7 +63,18 @@ impl Room {
         let busy = sample.slices.busy_since(self.slices);
         self.slices = sample.slices;
         self.memory.observe(sample.available, now);
-        self.cores.observe(busy, sample.runnable, running);
+        self.cores.observe(busy, sample.runnable);
+        if self.cores.is_full() {
+            // Whose tasks wait is a longer look: less often, and nothing changes in between.
+            self.until_own = self.until_own.saturating_sub(1);
+            if self.until_own == 0 {
+                self.until_own = LOOKS_AT_OWN;
+                self.cores.observe_own(self.machine.own_runnable(running));
+                self.cores.steer(running);
+            }
+        } else {
+            self.cores.steer(running);
+        }
         waiting.observe(&sample, self.machine.cpus(), since);
     }
 

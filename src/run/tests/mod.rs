@@ -147,6 +147,9 @@ impl Machine for MadeUp {
         self.slices.idle += idle;
         Some(Sample { available: self.memory, slices: self.slices, runnable })
     }
+    fn own_runnable(&mut self, _: usize) -> Option<u64> {
+        None
+    }
 }
 
 fn idle(jobs: &Scripted) -> Box<dyn Machine> {
