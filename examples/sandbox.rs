@@ -2,8 +2,10 @@
 //! snapshot of what it left, and three sandboxes that start from there.
 //!
 //! ```console
-//! $ cargo build && EVALRUN_HELPER=target/debug/evalrun cargo run --example sandbox
+//! $ cargo build && cargo run --example sandbox
 //! ```
+//!
+//! Sandboxes are made by a helper, the `evalrun` program; here it is the one that was just built.
 
 use anyhow::Context as _;
 use evalrun::layers::{self, ImageConfig, ImageKey, Store};

@@ -66,10 +66,6 @@ pub(super) async fn run(
             let outcome =
                 runner.part(&eval_script::with_recorded_status(&instance.eval_script)).await?;
             scribe.phase_ended(Phase::Test);
-            scribe.record.notes.push(
-                "the script cannot be cut at its markers: the verdict rests on the log's text"
-                    .to_owned(),
-            );
             match was_stopped(&outcome) {
                 true => (runner.stopped(outcome)?, false),
                 false => (End::Section(Section::TextOnly { outcome }), false),

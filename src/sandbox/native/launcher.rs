@@ -216,11 +216,10 @@ fn shifted(home: &Path, userns: &OwnedFd) -> Result<OwnedFd, SandboxError> {
 
 /// Finds the program that helpers are started from.
 pub(super) fn find_helper(option: Option<&Path>) -> Result<PathBuf, SandboxError> {
-    if let Some(helper) = option {
-        return Ok(helper.to_owned());
-    }
-    if let Some(helper) = std::env::var_os("EVALRUN_HELPER") {
-        return Ok(helper.into());
+    let named = std::env::var_os("EVALRUN_HELPER").map(PathBuf::from);
+    if let Some(helper) = option.map(Path::to_owned).or(named) {
+        // It is started from another folder.
+        return std::path::absolute(helper).map_err(SandboxError::step("find the helper"));
     }
     let own = std::env::current_exe().map_err(SandboxError::step("find the own program"))?;
     if own.file_name().is_some_and(|name| name == "evalrun") {
