@@ -8,7 +8,7 @@ use super::{ImageError, ImageEvent, Inner, bootstrap, once};
 use crate::layers::{ImageConfig, ImageKey};
 use crate::model::{EnvSpec, KilledBy, Outcome, RepoSource, RootSource, Status};
 use crate::sandbox::{
-    Command, Content, Mount, Output, Root, Sandbox, SandboxError, SandboxOptions, Upper,
+    Command, Content, Mount, Network, Output, Root, Sandbox, SandboxError, SandboxOptions, Upper,
 };
 use fs_err as fs;
 use std::collections::BTreeMap;
@@ -211,6 +211,10 @@ impl Job<'_> {
         ] {
             env.insert(name.to_owned(), value.to_owned());
         }
+        if self.inner.options.network == Network::None {
+            // What cannot be reached now will not be reached by trying again.
+            env.insert("PIP_RETRIES".to_owned(), "0".to_owned());
+        }
         env
     }
 
@@ -296,12 +300,13 @@ impl Job<'_> {
 
     fn sandbox_options(&self) -> io::Result<SandboxOptions> {
         let options = &self.inner.options;
+        // By root: wheels that pip has built itself fit the C library they were built with.
+        let root = file_name(&plan::root_name(&self.spec.base));
         let caches = options.home.join("cache-v1");
-        let pip = caches.join("pip");
+        let pip = caches.join("pip").join(&root);
         fs::create_dir_all(&pip)?;
         let mut mounts = vec![Mount { source: pip, target: PIP_CACHE.to_owned(), writable: true }];
         if !matches!(self.spec.base, RootSource::Host) {
-            let root = file_name(&plan::root_name(&self.spec.base));
             let apt = caches.join("apt").join(root);
             fs::create_dir_all(apt.join("partial"))?;
             mounts.push(Mount { source: apt, target: APT_CACHE.to_owned(), writable: true });

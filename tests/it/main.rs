@@ -11,6 +11,7 @@ mod cli;
 mod conformance;
 mod dataset;
 mod grading;
+mod images;
 mod kill_resume;
 mod layers;
 mod mini;
