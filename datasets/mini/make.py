@@ -115,8 +115,10 @@ python_task(
     [("again_later", 'squeeze("aabba")', '"aba"')],
     gold=[("textkit/squeeze.py", SQUEEZE,
            "        if not result.endswith(char):\n            result += char\n")],
-    # Never ends.
-    hostile=[("textkit/squeeze.py", SQUEEZE, "        while True:\n            pass\n")],
+    # Never ends. It does not burn CPU meanwhile: on a machine that is busy otherwise a time-out of
+    # what was starved is no verdict on the patch.
+    hostile=[("textkit/squeeze.py", SQUEEZE,
+              "        while True:\n            __import__(\"time\").sleep(1)\n")],
     verdict="tests_stopped",
 )
 
