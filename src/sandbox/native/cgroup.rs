@@ -111,8 +111,7 @@ impl Cgroups {
     /// Makes the cgroups of a sandbox.
     pub(super) fn make(&self, name: &str, limits: &Limits) -> Result<Cgroup, SandboxError> {
         let cgroup = Cgroup { trees: self.trees.below(name) };
-        let made =
-            cgroup.trees.directories().into_iter().try_for_each(|path| fs_err::create_dir(path));
+        let made = cgroup.trees.directories().into_iter().try_for_each(fs_err::create_dir);
         made.and_then(|()| cgroup.limit(limits)).map_err(|error| {
             cgroup.remove();
             SandboxError::step("make the cgroups")(error)

@@ -109,7 +109,7 @@ impl Server {
             }
         }
         let pid = match &exec.work {
-            Work::Program(argv) => self.start(exec, argv, &user, &streams, terminal.is_some())?,
+            Work::Program(argv) => self.start(exec, argv, &user, (&streams, terminal.is_some()))?,
             Work::Files(work) => fork_for_files(work, &streams)?,
         };
         self.running.insert(pid, exec.id);
@@ -121,8 +121,7 @@ impl Server {
         exec: &Exec,
         argv: &[String],
         user: &Identity,
-        streams: &[OwnedFd],
-        terminal: bool,
+        (streams, terminal): (&[OwnedFd], bool),
     ) -> Result<i32, Fault> {
         let c_string =
             |text: &str| CString::new(text).map_err(|_| Errno::INVAL).at("take an argument");
