@@ -7,6 +7,8 @@
 //!
 //! Sandboxes are made by a helper, the `evalrun` program; here it is the one that was just built.
 
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
 use anyhow::Context as _;
 use evalrun::layers::{self, ImageConfig, ImageKey, Store};
 use evalrun::sandbox::native::{NativeBackend, NativeOptions};
