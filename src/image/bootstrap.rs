@@ -16,6 +16,9 @@ use tokio::process::Command;
 
 const MIRROR: &str = "http://deb.debian.org/debian";
 const SECURITY: &str = "http://deb.debian.org/debian-security";
+/// What an ordinary user lacks as a rule.
+const UNPRIVILEGED: &str = " (an ordinary user needs the package uidmap, and a range of ids in \
+                            /etc/subuid and /etc/subgid; or build once as root, or use the `host` base)";
 const ARCHIVE: &str = "http://archive.debian.org/debian";
 
 /// The key of such a root: suite, packages, architecture and format version. The day is not part of
@@ -74,10 +77,15 @@ pub(super) async fn make(
         }
     }
     let said = first.unwrap_or_default();
+    let remedy = if is_root() { "" } else { UNPRIVILEGED };
     Err(refuse(format!(
-        "mmdebstrap failed; all it said is in {}; the last lines of its first try:\n{said}",
+        "mmdebstrap failed{remedy}; all it said is in {}; the last lines of its first try:\n{said}",
         log.path().display()
     )))
+}
+
+fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
 }
 
 /// Whether apt failed because these sources do not have the suite: others may. A package that is
@@ -147,7 +155,10 @@ fn attempts(suite: &str, mirror: &str, security: &str) -> Vec<Sources> {
 }
 
 fn mmdebstrap_arguments(suite: &str, packages: &[String], sources: &Sources) -> Vec<OsString> {
+    // Left alone, mmdebstrap falls back on fakechroot, which breaks between two C libraries.
+    let mode = if is_root() { "auto" } else { "unshare" };
     let mut arguments = vec![
+        format!("--mode={mode}"),
         "--variant=minbase".to_owned(),
         "--format=tar".to_owned(),
         format!("--include={}", packages.join(",")),
