@@ -10,6 +10,7 @@ mod architecture;
 mod cli;
 mod conformance;
 mod dataset;
+mod docker;
 mod grading;
 mod images;
 mod kill_resume;
