@@ -5,11 +5,17 @@ use super::git::git;
 use fs_err as fs;
 use git2::{Oid, Repository};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// How the other side is started when it is a directory: it must give commits that no branch names,
 /// and clones that belong to another user.
 const UPLOAD_PACK: &str =
     "git -c safe.directory=* -c uploadpack.allowAnySHA1InWant=true upload-pack";
+
+/// git holds the lock of a reference for moments only.
+const STALE_LOCK: Duration = Duration::from_secs(60);
+/// A pack may take its time to come.
+const STALE_DATA: Duration = Duration::from_secs(6 * 3600);
 
 /// Where repositories come from, and the cache they are kept in.
 pub(in crate::image) struct Mirrors {
@@ -95,9 +101,30 @@ impl Mirror {
         self.path.exists() && self.open().is_ok_and(|repository| repository.find_commit(id).is_ok())
     }
 
+    /// Removes what a killed fetch left behind: its locks would stop every later one. The caller holds
+    /// the mirror's lock, but a git of a killed evalrun may still be at work: what is young stays.
+    fn sweep(&self) -> Result<(), RepoError> {
+        for entry in walkdir::WalkDir::new(&self.path) {
+            let Ok(entry) = entry else { continue };
+            let name = entry.file_name().to_string_lossy();
+            let age = if name.ends_with(".lock") {
+                STALE_LOCK
+            } else if name.starts_with("tmp_") && !entry.file_type().is_dir() {
+                STALE_DATA
+            } else {
+                continue;
+            };
+            let modified = entry.metadata().ok().and_then(|metadata| metadata.modified().ok());
+            if modified.and_then(|time| time.elapsed().ok()).is_some_and(|passed| passed > age) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
     fn make(&self) -> Result<(), RepoError> {
         if self.path.join("HEAD").exists() {
-            return Ok(());
+            return self.sweep();
         }
         let repository = Repository::init_bare(&self.path)
             .map_err(RepoError::library(format!("make {}", self.path.display())))?;

@@ -207,6 +207,18 @@ async fn a_url_is_asked_where_no_clone_is() {
     assert!(error.to_string().contains(missing), "{error}");
 }
 
+#[tokio::test]
+async fn locks_of_a_killed_fetch_do_not_stop_the_next() {
+    let upstream = upstream("owner/name");
+    let mirror = upstream.mirrors().with("owner/name", &[&upstream.base]).await.unwrap();
+    let lock = mirror.path.join(format!("refs/evalrun/{}.lock", upstream.later));
+    fs::write(&lock, "").unwrap();
+    let old = std::time::SystemTime::now() - std::time::Duration::from_secs(120);
+    fs::File::options().write(true).open(&lock).unwrap().set_modified(old).unwrap();
+    upstream.mirrors().with("owner/name", &[&upstream.later]).await.unwrap();
+    assert!(!lock.exists());
+}
+
 #[test]
 fn clones_are_found_under_every_usual_name() {
     for name in ["o/n", "o__n", "o+n", "o__n.git", "o+n/repo", "o/n.git", "o+n/repo.git"] {
