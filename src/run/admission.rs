@@ -4,7 +4,7 @@
 //! left, must both leave room. CPUs are gated by use: the number that may run follows what the
 //! machine really does, so that sleepers run by the hundred and workers by the core.
 
-use super::machine::Sample;
+use super::machine::{OwnTasks, Sample};
 use std::collections::{HashMap, VecDeque};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -122,8 +122,8 @@ pub(crate) struct Cores {
     target: f64,
     /// Runnable tasks a core, smoothed: the kernel's figure is that of a moment.
     pressure: f64,
-    /// Those of our own sandboxes, where they can be told from others.
-    own: Option<f64>,
+    /// Those of our own sandboxes, heavy and light, where they can be told from others.
+    own: Option<(f64, f64)>,
     busy: f64,
 }
 
@@ -133,6 +133,9 @@ const FULL: f64 = 0.9;
 const CROWDED: f64 = 1.5;
 /// With more than this many, fewer should run.
 const THRASHING: f64 = 4.0;
+/// This many light tasks a core are borne: they are done in a moment, and then their tests sleep,
+/// or become heavy and count as such.
+const LIGHT: f64 = 64.0;
 
 impl Cores {
     /// For so many CPUs; never more than `most` at a time.
@@ -168,10 +171,12 @@ impl Cores {
         self.busy >= FULL && self.pressure > CROWDED
     }
 
-    /// Of the runnable tasks of a full machine, so many are of our own sandboxes.
-    pub(crate) fn observe_own(&mut self, runnable: Option<u64>) {
-        self.own =
-            runnable.map(|count| smoothed(self.own.unwrap_or(self.pressure), count, self.cores));
+    /// Of the runnable tasks of a full machine, these are of our own sandboxes.
+    pub(crate) fn observe_own(&mut self, tasks: Option<OwnTasks>) {
+        self.own = tasks.map(|tasks| {
+            let (heavy, light) = self.own.unwrap_or_default();
+            (smoothed(heavy, tasks.heavy, self.cores), smoothed(light, tasks.light, self.cores))
+        });
     }
 
     /// Draws the conclusion, while so many sandboxes run. What others do to the machine is theirs:
@@ -179,13 +184,13 @@ impl Cores {
     #[expect(clippy::cast_precision_loss, reason = "counts of sandboxes are small")]
     pub(crate) fn steer(&mut self, running: usize) {
         let running = running as f64;
-        let pressure = self.own.unwrap_or(self.pressure);
-        if !self.is_full() || pressure <= CROWDED {
+        let (heavy, light) = self.own.unwrap_or((self.pressure, 0.0));
+        if !self.is_full() || heavy <= CROWDED && light <= LIGHT {
             // Room is only worth something where the number that may run is what holds us back.
             if running >= self.target * 0.75 {
                 self.target = (self.target * 1.5).max(self.target + 2.0);
             }
-        } else if pressure > THRASHING {
+        } else if heavy > THRASHING {
             self.target = self.target.min(running) * 0.9;
         } else {
             self.target = self.target.min(running.max(self.cores));
@@ -308,13 +313,13 @@ mod tests {
         for _ in 0..30 {
             cores.observe(1.0, 17);
             assert!(cores.is_full());
-            cores.observe_own(Some(1));
+            cores.observe_own(Some(OwnTasks { heavy: 1, light: 40 }));
             cores.steer(cores.allowed());
         }
         assert_eq!(cores.allowed(), 500);
         for _ in 0..50 {
             cores.observe(1.0, 30);
-            cores.observe_own(Some(12));
+            cores.observe_own(Some(OwnTasks { heavy: 12, light: 0 }));
             cores.steer(cores.allowed());
         }
         assert_eq!(cores.allowed(), 2, "these are our own workers");

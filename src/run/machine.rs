@@ -4,6 +4,7 @@
 use crate::journal::Host;
 use std::collections::HashMap;
 use std::path::Path;
+use std::time::Duration;
 
 /// A look at the machine.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -44,8 +45,20 @@ pub(crate) trait Machine: Send {
     fn sample(&mut self) -> Option<Sample>;
     /// Of the runnable tasks, those of our own sandboxes, of which so many run; `None` if they
     /// cannot be told from others. This is a walk through all processes: not for every moment.
-    fn own_runnable(&mut self, sandboxes: usize) -> Option<u64>;
+    fn own_tasks(&mut self, sandboxes: usize) -> Option<OwnTasks>;
 }
+
+/// Runnable tasks of our own sandboxes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct OwnTasks {
+    /// Those that have used a CPU for some time: they work.
+    pub heavy: u64,
+    /// Those that have not: most are done in a moment, such as the commands around a test.
+    pub light: u64,
+}
+
+/// CPU time that makes a task a heavy one.
+const HEAVY: Duration = Duration::from_millis(200);
 
 /// This machine.
 pub(crate) struct ThisMachine {
@@ -80,19 +93,25 @@ impl Machine for ThisMachine {
         Some(Sample { available, slices, runnable })
     }
 
-    fn own_runnable(&mut self, sandboxes: usize) -> Option<u64> {
+    fn own_tasks(&mut self, sandboxes: usize) -> Option<OwnTasks> {
         let own = descendants(&processes()?, std::process::id());
         // A daemon's containers are no children of ours.
-        (own.len() >= sandboxes).then(|| own.iter().map(Process::runnable).sum())
+        if own.len() < sandboxes {
+            return None;
+        }
+        let mut tasks = OwnTasks::default();
+        own.iter().for_each(|process| process.count(&mut tasks));
+        Some(tasks)
     }
 }
 
-/// What `/proc/<pid>/stat` tells of a process.
+/// What `/proc/<pid>/stat` tells of a process, or of a thread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Process {
     pid: u32,
     parent: u32,
     running: bool,
+    cpu: Duration,
     threads: u64,
 }
 
@@ -100,24 +119,38 @@ impl Process {
     fn of(stat: &str) -> Option<Self> {
         let (head, tail) = stat.rsplit_once(')')?;
         let fields: Vec<&str> = tail.split_whitespace().collect();
+        let number = |at: usize| fields.get(at)?.parse::<u64>().ok();
+        let millis = (number(11)? + number(12)?) * 1000 / rustix::param::clock_ticks_per_second();
         Some(Self {
             pid: head.split_once(' ')?.0.parse().ok()?,
             parent: fields.get(1)?.parse().ok()?,
             running: *fields.first()? == "R",
-            threads: fields.get(17)?.parse().ok()?,
+            cpu: Duration::from_millis(millis),
+            threads: number(17)?,
         })
     }
 
-    /// Its runnable threads: the state of a process is that of its first thread alone.
-    fn runnable(&self) -> u64 {
+    /// Counts its runnable threads: the state of a process is that of its first thread alone.
+    fn count(&self, tasks: &mut OwnTasks) {
         if self.threads < 2 {
-            return u64::from(self.running);
+            tasks.add(self);
+            return;
         }
-        let Ok(threads) = fs_err::read_dir(format!("/proc/{}/task", self.pid)) else { return 0 };
-        threads
-            .filter_map(|thread| fs_err::read_to_string(thread.ok()?.path().join("stat")).ok())
-            .filter(|stat| Self::of(stat).is_some_and(|thread| thread.running))
-            .count() as u64
+        let Ok(threads) = fs_err::read_dir(format!("/proc/{}/task", self.pid)) else { return };
+        for thread in threads.flatten() {
+            let stat = fs_err::read_to_string(thread.path().join("stat")).unwrap_or_default();
+            Self::of(&stat).iter().for_each(|thread| tasks.add(thread));
+        }
+    }
+}
+
+impl OwnTasks {
+    fn add(&mut self, task: &Process) {
+        match (task.running, task.cpu >= HEAVY) {
+            (true, true) => self.heavy += 1,
+            (true, false) => self.light += 1,
+            (false, _) => {}
+        }
     }
 }
 
@@ -244,14 +277,26 @@ mod tests {
 
     #[test]
     fn what_runs_below_a_process_is_found() {
-        let stat = "7 (a) b) R 1 7 7 0 -1 4194304 1 0 0 0 1 2 3 4 20 0 5 0 99 1 2";
-        let process = |pid, parent| Process { pid, parent, running: true, threads: 1 };
+        let stat = "7 (a) b) R 1 7 7 0 -1 4194304 1 0 0 0 10 20 3 4 20 0 5 0 99 1 2";
+        let tick = 1000 / rustix::param::clock_ticks_per_second();
+        let process = |pid, parent| Process {
+            pid,
+            parent,
+            running: true,
+            cpu: Duration::from_millis(30 * tick),
+            threads: 1,
+        };
         assert_eq!(Process::of(stat), Some(Process { threads: 5, ..process(7, 1) }));
         assert_eq!(Process::of("nonsense"), None);
         let all = [process(2, 1), process(3, 2), process(4, 3), process(5, 1), process(9, 9)];
         let mut below: Vec<u32> = descendants(&all, 2).iter().map(|found| found.pid).collect();
         below.sort_unstable();
         assert_eq!(below, [3, 4]);
+        let mut tasks = OwnTasks::default();
+        tasks.add(&process(2, 1));
+        tasks.add(&Process { cpu: Duration::ZERO, ..process(2, 1) });
+        tasks.add(&Process { running: false, ..process(2, 1) });
+        assert_eq!(tasks, OwnTasks { heavy: 1, light: 1 });
     }
 
     #[test]
@@ -259,12 +304,19 @@ mod tests {
         let start =
             |script: &str| std::process::Command::new("sh").args(["-c", script]).spawn().unwrap();
         let mut children = [start("while :; do :; done"), start("sleep 60")];
-        std::thread::sleep(std::time::Duration::from_millis(300));
-        let own = ThisMachine::new().own_runnable(2);
-        let many = ThisMachine::new().own_runnable(1_000_000);
+        let mut seen = OwnTasks::default();
+        // On a crowded machine it takes a while until the busy one had its share.
+        for _ in 0..200 {
+            std::thread::sleep(Duration::from_millis(50));
+            seen = ThisMachine::new().own_tasks(2).unwrap();
+            if seen.heavy > 0 {
+                break;
+            }
+        }
+        let many = ThisMachine::new().own_tasks(1_000_000);
         children.iter_mut().for_each(|child| child.kill().unwrap());
         children.iter_mut().for_each(|child| assert!(child.wait().is_ok()));
-        assert!(own.is_some_and(|count| count >= 1), "{own:?}");
+        assert!(seen.heavy >= 1, "{seen:?}");
         assert_eq!(many, None, "there are not so many processes of ours");
     }
 

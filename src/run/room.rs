@@ -69,7 +69,7 @@ impl Room {
             self.until_own = self.until_own.saturating_sub(1);
             if self.until_own == 0 {
                 self.until_own = LOOKS_AT_OWN;
-                self.cores.observe_own(self.machine.own_runnable(running));
+                self.cores.observe_own(self.machine.own_tasks(running));
                 self.cores.steer(running);
             }
         } else {

@@ -4,7 +4,7 @@ mod continued;
 mod gates;
 mod verdicts;
 
-use super::machine::{Machine, Sample, Slices};
+use super::machine::{Machine, OwnTasks, Sample, Slices};
 use super::*;
 use crate::evaluate::{Task, infra};
 use crate::journal::{Event, Journal, Status, read};
@@ -147,7 +147,7 @@ impl Machine for MadeUp {
         self.slices.idle += idle;
         Some(Sample { available: self.memory, slices: self.slices, runnable })
     }
-    fn own_runnable(&mut self, _: usize) -> Option<u64> {
+    fn own_tasks(&mut self, _: usize) -> Option<OwnTasks> {
         None
     }
 }
