@@ -206,7 +206,7 @@ impl Care {
             // A terminal whose output nobody wants must be read all the same.
             Output::Null | Output::Stdout => None,
         };
-        self.pumps.push(tokio::spawn(Pump::new(end, file, budget)?.run()));
+        self.pumps.push(tokio::spawn(Pump::new(end, file, budget)?.run(self.closing.subscribe())));
         Ok(None)
     }
 
@@ -298,16 +298,15 @@ impl Care {
     /// Reads what is left of the output. What holds the pipes open longer does not hold us up.
     async fn drain(&mut self) -> Result<(), SandboxError> {
         let until = tokio::time::Instant::now() + DRAIN;
-        for mut pump in self.pumps.drain(..) {
-            match tokio::time::timeout_at(until, &mut pump).await {
-                Ok(Ok(result)) => result.map_err(SandboxError::step("write the output down"))?,
-                Ok(Err(_)) => {}
-                Err(_) => pump.abort(),
-            }
-        }
-        // Streams in others' hands end with the time, if not before.
+        // Pumps, and streams in others' hands, end by themselves or with the time.
         let _ = tokio::time::timeout_at(until, self.closing.closed()).await;
         let _ = self.closing.send(true);
+        for pump in self.pumps.drain(..) {
+            // One that was cancelled went with the runtime.
+            if let Ok(result) = pump.await {
+                result.map_err(SandboxError::step("write the output down"))?;
+            }
+        }
         Ok(())
     }
 }

@@ -18,6 +18,8 @@ use tokio::sync::{oneshot, watch};
 
 /// How much is read at once; on the stack, and only while something is there.
 const CHUNK: usize = 32 << 10;
+/// The most that a pipe can hold: who has an end of it may make it as large as this.
+const FULL_PIPE: usize = 1 << 20;
 /// A command that writes this many times its limit is ended.
 const PATIENCE: u64 = 10;
 
@@ -138,16 +140,36 @@ impl Pump {
         Ok(Self { end: asynchronous(end, Interest::READABLE)?, file, budget })
     }
 
-    /// Until the output ends.
-    pub(super) async fn run(mut self) -> io::Result<()> {
+    /// Until the output ends, or `closing` turns true: then what stands in the pipe is carried
+    /// still, but nothing is waited for. On a crowded machine we may come to it late.
+    pub(super) async fn run(mut self, mut closing: watch::Receiver<bool>) -> io::Result<()> {
         loop {
-            let mut ready = self.end.readable().await?;
+            let mut ready = tokio::select! {
+                biased;
+                ready = self.end.readable() => ready?,
+                _ = closing.wait_for(|closing| *closing) => return self.rest(),
+            };
             match ready.try_io(|end| once(end.get_ref(), self.file.as_mut(), &self.budget)) {
                 Ok(Ok(0)) => return Ok(()),
                 Ok(Ok(_)) | Err(_) => {}
                 Ok(Err(error)) => return Err(error),
             }
         }
+    }
+
+    /// Carries what stands in the pipe, and no more than a pipe can hold: what still holds the
+    /// other end may go on writing for ever.
+    fn rest(&mut self) -> io::Result<()> {
+        let mut left = FULL_PIPE;
+        while left > 0 {
+            match once(self.end.get_ref(), self.file.as_mut(), &self.budget) {
+                Ok(0) => break,
+                Ok(count) => left = left.saturating_sub(count),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -173,6 +195,8 @@ pub(super) struct Tap {
     budget: Arc<Budget>,
     /// `None` when it has come.
     closing: Option<Closing>,
+    /// Bytes that may still be read once it has come.
+    left: usize,
 }
 
 impl Tap {
@@ -186,7 +210,28 @@ impl Tap {
             // A sender that is gone without a word says the same.
             let _ = closing.wait_for(|closing| *closing).await;
         });
-        Ok(Self { end: asynchronous(end, Interest::READABLE)?, budget, closing: Some(closing) })
+        Ok(Self {
+            end: asynchronous(end, Interest::READABLE)?,
+            budget,
+            closing: Some(closing),
+            left: 0,
+        })
+    }
+}
+
+impl Tap {
+    /// Reads what stands in the pipe although nobody told us yet; nothing where it is empty.
+    fn rest(&mut self, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+        let space = buffer.initialize_unfilled();
+        let most = space.len().min(self.left);
+        let count = match read(self.end.get_ref(), &mut space[..most]) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+            other => other?,
+        };
+        self.left -= count;
+        buffer.advance(count);
+        self.budget.pass(count);
+        Ok(())
     }
 }
 
@@ -202,8 +247,9 @@ impl AsyncRead for Tap {
                 if let Some(closing) = &mut this.closing {
                     ready!(closing.as_mut().poll(context));
                     this.closing = None;
+                    this.left = FULL_PIPE;
                 }
-                return Poll::Ready(Ok(()));
+                return Poll::Ready(this.rest(buffer));
             };
             let space = buffer.initialize_unfilled();
             if let Ok(result) = ready?.try_io(|end| read(end.get_ref(), space)) {
@@ -275,5 +321,31 @@ mod tests {
         assert!(told.try_recv().is_ok());
         budget.spend(1);
         assert_eq!(budget.counted(), (102, 92));
+    }
+
+    fn rest_of(text: &[u8]) -> (OwnedFd, OwnedFd, watch::Sender<bool>) {
+        let (read, write) = pipe(None).unwrap();
+        rustix::io::write(&write, text).unwrap();
+        let (tell, _) = watch::channel(true);
+        (read, write, tell)
+    }
+
+    /// The writing end stays open, and that there is something was never told: what stands in the
+    /// pipe is read all the same.
+    #[tokio::test]
+    async fn what_stands_in_a_pipe_at_the_end_is_not_lost() {
+        let (read, _write, tell) = rest_of(b"PASSED late");
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let budget = Budget::new(100);
+        let pump = Pump::new(read, Some(file.reopen().unwrap()), budget.clone()).unwrap();
+        pump.run(tell.subscribe()).await.unwrap();
+        assert_eq!(fs_err::read(file.path()).unwrap(), b"PASSED late");
+
+        let (read, _write, tell) = rest_of(b"PASSED late");
+        let mut tap = Tap::new(read, budget.clone(), tell.subscribe()).unwrap();
+        let mut text = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut tap, &mut text).await.unwrap();
+        assert_eq!(text, b"PASSED late");
+        assert_eq!(budget.counted(), (22, 0));
     }
 }
