@@ -652,3 +652,20 @@ conformance!(native:
     nothing_is_left
     what_a_command_is_born_with
 );
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs this machine's network"]
+async fn packages_can_be_fetched() {
+    let Some(bench) = Bench::native().await else { return };
+    let options = SandboxOptions { network: Network::Host, ..SandboxOptions::default() };
+    let sandbox = bench.sandbox_with(&options).await;
+    for line in [
+        "cat /etc/resolv.conf; env | sort",
+        "python3 -m pip download --no-deps -d /tmp/x six 2>&1 | tail -3",
+        "cp -r /etc/apt /tmp/apt 2>/dev/null; ls /etc/apt; apt-get update 2>&1 | tail -5",
+        "cd /tmp && apt-get download hello 2>&1 | tail -3; ls -la /tmp",
+    ] {
+        let (outcome, text) = shell(&*sandbox, line).await;
+        eprintln!("$ {line}\n{text}{:?}", outcome.status);
+    }
+}

@@ -94,6 +94,11 @@ impl Cgroups {
         Self { trees, missing }
     }
 
+    /// The version in use; 0: none.
+    pub(super) fn version(&self) -> u8 {
+        self.trees.version
+    }
+
     /// Whether memory is limited by a cgroup.
     pub(super) fn limits_memory(&self) -> bool {
         self.trees.memory.is_some()

@@ -109,7 +109,7 @@ impl Server {
             }
         }
         let pid = match &exec.work {
-            Work::Program(argv) => self.start(exec, argv, &user, (&streams, terminal.is_some()))?,
+            Work::Program(argv) => self.start(exec, argv, &user, &streams)?,
             Work::Files(work) => fork_for_files(work, &streams)?,
         };
         self.running.insert(pid, exec.id);
@@ -121,7 +121,7 @@ impl Server {
         exec: &Exec,
         argv: &[String],
         user: &Identity,
-        (streams, terminal): (&[OwnedFd], bool),
+        streams: &[OwnedFd],
     ) -> Result<i32, Fault> {
         let c_string =
             |text: &str| CString::new(text).map_err(|_| Errno::INVAL).at("take an argument");
@@ -140,7 +140,7 @@ impl Server {
             env: &env,
             workdir: &c_string(&exec.workdir)?,
             streams: [streams[0].as_fd(), streams[1].as_fd(), streams[2].as_fd()],
-            terminal,
+            terminal: exec.terminal.is_some(),
             ids: (user.uid != 0 || user.gid != 0 || !user.groups.is_empty()).then_some((
                 user.uid,
                 user.gid,
