@@ -80,6 +80,10 @@ struct Zygote {
 fn live() -> Result<(), Fault> {
     die_with_keeper()?;
     sys::reset_library_signals();
+    // An interrupt typed at the keeper's terminal, or a signal to all of a batch job, is the
+    // keeper's to answer: sandboxes end when it says so, or when it ends.
+    sys::block_signals();
+    rustix::process::setsid().at("begin a session")?;
     let control = take_control()?;
     let settled = settle(&control);
     let mut zygote = match settled {

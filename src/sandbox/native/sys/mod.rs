@@ -6,8 +6,8 @@ mod process;
 mod spawn;
 
 pub(super) use process::{
-    CloneRequest, Cloned, clone_process, exit_now, fork, kill_everyone, reset_library_signals,
-    reset_sigchld, signal_fd, wait_any,
+    CloneRequest, Cloned, block_signals, clone_process, exit_now, fork, kill_everyone,
+    reset_library_signals, reset_sigchld, signal_fd, wait_any,
 };
 pub(super) use spawn::{Spawn, Spawner};
 

@@ -142,6 +142,17 @@ pub(in super::super) fn reset_sigchld(ignored: bool) {
     }
 }
 
+/// Blocks every signal that can be blocked. What is started with [`super::Spawner`] begins with none
+/// blocked.
+pub(in super::super) fn block_signals() {
+    // SAFETY: `sigset_t` is plain data that `sigfillset` makes valid; the pointer is to a local.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut set);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const set, std::ptr::null_mut());
+    }
+}
+
 /// The C library ignores its own two signals while it spawns, and what is ignored stays so over
 /// `execve`. It refuses to change them, so the kernel is asked.
 pub(in super::super) fn reset_library_signals() {
