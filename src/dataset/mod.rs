@@ -1,6 +1,6 @@
 //! Every foreign dialect of rows and predictions, resolved and validated before anything starts.
 //!
-//! The ways in are [`load`] for instances, [`load_predictions`] for predictions, [`Selection`] for
+//! The ways in are [`load()`] for instances, [`load_predictions`] for predictions, [`Selection`] for
 //! a part of them, and [`recipe`] for the files that say how an environment is built. All of them
 //! look at the whole input and report every problem they find, not the first alone.
 
@@ -51,7 +51,7 @@ pub struct Dataset {
     pub ids: Arc<BTreeSet<InstanceId>>,
 }
 
-/// What [`load`] needs to know beside the name.
+/// What [`load()`] needs to know beside the name.
 #[derive(Clone, Debug)]
 pub struct LoadOptions {
     /// The split wanted; absent: the one the registry names, else `test`.

@@ -33,7 +33,7 @@ pub(super) fn write(directory: &Path, owners: &BTreeMap<Vec<u8>, Owner>) -> Resu
     Ok(file.flush()?)
 }
 
-/// Reads what [`write`] wrote, by path.
+/// Reads what [`write()`] wrote, by path.
 pub(super) fn read(directory: &Path) -> Result<BTreeMap<Vec<u8>, Owner>, StoreError> {
     let path = directory.join(FILE);
     let file = match fs_err::File::open(&path) {
