@@ -113,7 +113,8 @@ fn fresh_run_id(dataset: &str) -> String {
 }
 
 /// A token that the first signal to end cancels, and whether it came from elsewhere than the
-/// keyboard.
+/// keyboard. The second signal ends the program where it stands: the journal bears that, and the
+/// sandboxes end with us.
 fn cancel_on_signals() -> Result<(CancellationToken, Arc<AtomicBool>), Failure> {
     let (cancel, stopped) = (CancellationToken::new(), Arc::new(AtomicBool::new(false)));
     for (kind, from_keyboard) in [
@@ -124,13 +125,22 @@ fn cancel_on_signals() -> Result<(CancellationToken, Arc<AtomicBool>), Failure> 
         let mut signals = signal(kind).map_err(Failure::broken)?;
         let (cancel, stopped) = (cancel.clone(), stopped.clone());
         tokio::spawn(async move {
-            if signals.recv().await.is_some() && !cancel.is_cancelled() {
+            while signals.recv().await.is_some() {
+                if cancel.is_cancelled() {
+                    leave_at_once(from_keyboard);
+                }
                 stopped.store(!from_keyboard, Ordering::Relaxed);
                 cancel.cancel();
             }
         });
     }
     Ok((cancel, stopped))
+}
+
+#[expect(clippy::exit, reason = "whoever asks twice does not want to wait for a tidy end")]
+fn leave_at_once(from_keyboard: bool) -> ! {
+    let code = if from_keyboard { exit::INTERRUPTED } else { exit::STOPPED };
+    std::process::exit(code.into())
 }
 
 /// Shows what came out and says what the program exits with.

@@ -95,3 +95,45 @@ fn a_run_killed_again_and_again_ends_like_any_other() {
     let leaks = evalrun(&home, &["doctor", "--leaks"]);
     assert!(leaks.status.success(), "{}", String::from_utf8_lossy(&leaks.stdout));
 }
+
+/// Sends a signal, by the number that `kill` takes.
+fn signal(child: &Child, number: &str) {
+    let sent = Command::new("kill").args([number, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// Waits until something runs in this session of the run.
+fn wait_until_it_runs(reports: &Path, session: usize) {
+    let journal = reports.join("r/journal.jsonl");
+    let runs = |text: String| {
+        let began = text.match_indices("{\"header\":").nth(session - 1).map(|(at, _)| at);
+        began.is_some_and(|at| text[at..].contains("{\"started\":"))
+    };
+    let began = Instant::now();
+    while !fs_err::read_to_string(&journal).is_ok_and(runs) {
+        assert!(began.elapsed() < Duration::from_secs(120), "nothing runs: {}", journal.display());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[test]
+fn a_signal_ends_a_run_so_that_it_can_go_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    if !sandboxes_work(&home) {
+        return;
+    }
+    let reports = folder.path().join("reports");
+    for (session, number, code) in [(1, "-INT", 130), (2, "-TERM", 75)] {
+        let mut child = start(&home, reports.to_str().unwrap());
+        wait_until_it_runs(&reports, session);
+        signal(&child, number);
+        assert_eq!(child.wait().unwrap().code(), Some(code));
+        let leaks = evalrun(&home, &["doctor", "--leaks"]);
+        assert!(leaks.status.success(), "{}", String::from_utf8_lossy(&leaks.stdout));
+    }
+    let journal = fs_err::read_to_string(reports.join("r/journal.jsonl")).unwrap();
+    assert_eq!(journal.matches("{\"interrupted\"").count(), 2);
+    let output = evalrun(&home, &arguments(reports.to_str().unwrap(), &[]));
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+}
