@@ -14,11 +14,15 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
+use std::thread::JoinHandle;
 use tokio::sync::oneshot;
 
 /// A running zygote. It ends when this is dropped.
 pub(super) struct Zygote {
-    asks: mpsc::Sender<Ask>,
+    /// `None` only while it ends.
+    asks: Option<mpsc::Sender<Ask>>,
+    /// Likewise.
+    thread: Option<JoinHandle<()>>,
     /// The user namespace of the sandboxes; `None`: rootless.
     pub(super) userns: Option<OwnedFd>,
 }
@@ -49,7 +53,7 @@ impl Zygote {
         let (asks, inbox) = mpsc::channel();
         let (ready, started) = mpsc::channel();
         let (helper, home) = (helper.to_owned(), home.to_owned());
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("evalrun-zygote".to_owned())
             .stack_size(256 << 10)
             .spawn(move || {
@@ -71,7 +75,7 @@ impl Zygote {
             })
             .map_err(SandboxError::step("start the zygote's thread"))?;
         let userns = started.recv().map_err(|_| died())??;
-        Ok(Self { asks, userns })
+        Ok(Self { asks: Some(asks), thread: Some(thread), userns })
     }
 
     /// Has a sandbox made.
@@ -82,14 +86,24 @@ impl Zygote {
     ) -> Result<Born, SandboxError> {
         let (answer, answered) = oneshot::channel();
         let ask = Ask::Create(Box::new(create), descriptors, answer);
-        self.asks.send(ask).map_err(|_| died())?;
+        self.asks.as_ref().ok_or_else(died)?.send(ask).map_err(|_| died())?;
         answered.await.map_err(|_| died())?
     }
 
     /// Gives a network namespace back.
     pub(super) fn release(&self, netns: u32) {
         // A zygote that is gone has no use for it.
-        let _ = self.asks.send(Ask::Release(netns));
+        let _ = self.asks.as_ref().map(|asks| asks.send(Ask::Release(netns)));
+    }
+}
+
+/// Whoever looks for leftovers after us must not find a zygote on its way out.
+impl Drop for Zygote {
+    fn drop(&mut self) {
+        self.asks = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
     }
 }
 
