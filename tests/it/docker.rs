@@ -134,7 +134,10 @@ async fn time_outs_and_floods_end_a_command_and_spare_the_others() {
 #[tokio::test(flavor = "multi_thread")]
 async fn files_snapshots_and_networks() {
     let Some(bench) = Bench::new("files").await else { return };
-    let sandbox = bench.sandbox().await;
+    let mut options = SandboxOptions::default();
+    options.env.insert("OF_THIS_ONE".to_owned(), "yes".to_owned());
+    let sandbox = bench.backend.create(&bench.image, &options).await.unwrap();
+    assert_eq!(shell(&*sandbox, "echo $OF_THIS_ONE").await.1, "yes\n");
     let content = Content::File { bytes: "text".into(), mode: 0o600 };
     sandbox.copy_in("/new/folder/file", content).await.unwrap();
     let tree = root_of(Path::new("Cargo.toml"));
@@ -158,6 +161,7 @@ async fn files_snapshots_and_networks() {
     let frozen = sandbox.snapshot(None, &config, true).await.unwrap();
     let child = bench.backend.create(&frozen, &SandboxOptions::default()).await.unwrap();
     assert_eq!(shell(&*child, "cat file; ls /tree/here").await.1, "textbin\netc\ntmp\n");
+    assert_eq!(shell(&*child, "echo $OF_THIS_ONE").await.1, "\n", "it was frozen");
     drop((sandbox, child));
     bench.backend.close().await;
     bench.backend.remove(&frozen).await.unwrap();

@@ -10,6 +10,7 @@ use bollard::container::LogOutput;
 use bollard::exec::{CreateExecOptions, ResizeExecOptions, StartExecOptions, StartExecResults};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
+use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -28,18 +29,22 @@ const STARTER: &str =
 /// Ends the group noted under `$0`.
 const KILLER: &str = r#"read -r group < "$0" && kill -s "$1" -- "-$group""#;
 
-pub(super) async fn start(
-    daemon: &Arc<Daemon>,
-    container: &str,
-    command: &Command,
-    limits: &Limits,
-) -> Result<Process, SandboxError> {
+/// Where a command runs.
+pub(super) struct Place<'a> {
+    pub(super) daemon: &'a Arc<Daemon>,
+    pub(super) container: &'a str,
+    pub(super) limits: &'a Limits,
+    pub(super) env: &'a BTreeMap<String, String>,
+}
+
+pub(super) async fn start(place: Place<'_>, command: &Command) -> Result<Process, SandboxError> {
+    let Place { daemon, container, limits, env } = place;
     let nth = daemon.commands.fetch_add(1, Ordering::SeqCst);
     let note = format!("/dev/shm/.evalrun-{nth}");
     let began = Instant::now();
     let (id, messages, input) = {
         let _turn = daemon.turn().await;
-        let options = options(command, &note);
+        let options = options(command, env, &note);
         let docker = &daemon.docker;
         let created = docker.create_exec(container, options).await;
         let id = created.map_err(|error| failed("create an exec", error))?.id;
@@ -66,7 +71,12 @@ pub(super) async fn start(
     Ok(Process { stdin, stdout, stderr, control: Box::new(DockerProcess { exec, ended }) })
 }
 
-fn options(command: &Command, note: &str) -> CreateExecOptions<String> {
+fn options(
+    command: &Command,
+    env: &BTreeMap<String, String>,
+    note: &str,
+) -> CreateExecOptions<String> {
+    let env: BTreeMap<_, _> = env.iter().chain(&command.env).collect();
     let merge = matches!(command.stderr, Output::Stdout) && command.pty.is_none();
     let mut cmd: Vec<String> = ["/bin/sh", "-c", STARTER, note].map(str::to_owned).into();
     cmd.push(if merge { "merge" } else { "apart" }.to_owned());
@@ -76,7 +86,7 @@ fn options(command: &Command, note: &str) -> CreateExecOptions<String> {
         attach_stdout: Some(true),
         attach_stderr: Some(true),
         tty: Some(command.pty.is_some()),
-        env: Some(command.env.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+        env: Some(env.into_iter().map(|(name, value)| format!("{name}={value}")).collect()),
         cmd: Some(cmd),
         user: command.user.clone(),
         working_dir: command.workdir.clone(),

@@ -27,7 +27,7 @@ use bollard::query_parameters::{
 };
 use bytes::Bytes;
 use futures_util::{StreamExt as _, TryStreamExt as _};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -89,11 +89,6 @@ impl DockerBackend {
     }
 
     fn container(&self, image: &ImageKey, options: &SandboxOptions) -> ContainerCreateBody {
-        let mut env: Vec<String> =
-            options.env.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        if options.network == Network::Host {
-            env.extend(host_settings());
-        }
         let mut labels: HashMap<String, String> =
             options.labels.iter().map(|(k, v)| (format!("evalrun.{k}"), v.clone())).collect();
         labels.insert(OWNER.to_owned(), owner());
@@ -103,7 +98,6 @@ impl DockerBackend {
             // Waits for ever without a program that small images may not have.
             cmd: Some(vec!["trap : TERM; while :; do sleep 86400 & wait; done".to_owned()]),
             user: Some("0".to_owned()),
-            env: Some(env),
             labels: Some(labels),
             host_config: Some(self.host_config(options)),
             ..ContainerCreateBody::default()
@@ -151,18 +145,24 @@ fn certificates() -> Option<PathBuf> {
     named.into_iter().chain([PathBuf::from(CERTIFICATES)]).find(|path| path.is_file())
 }
 
-/// What a command needs to reach the network as this machine does.
-fn host_settings() -> Vec<String> {
-    let mut settings = Vec::new();
-    for name in ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"] {
-        settings.extend(std::env::var(name).ok().map(|value| format!("{name}={value}")));
-    }
-    if certificates().is_some() {
-        for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE"] {
-            settings.push(format!("{name}={CERTIFICATES}"));
+/// The variables of every command of a sandbox.
+fn variables(options: &SandboxOptions) -> BTreeMap<String, String> {
+    let mut env = BTreeMap::new();
+    if options.network == Network::Host {
+        // What a command needs to reach the network as this machine does.
+        for name in
+            ["http_proxy", "https_proxy", "no_proxy", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"]
+        {
+            env.extend(std::env::var(name).ok().map(|value| (name.to_owned(), value)));
+        }
+        if certificates().is_some() {
+            for name in ["SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "PIP_CERT", "CURL_CA_BUNDLE"] {
+                env.insert(name.to_owned(), CERTIFICATES.to_owned());
+            }
         }
     }
-    settings
+    env.extend(options.env.clone());
+    env
 }
 
 impl Daemon {
@@ -252,6 +252,7 @@ impl Backend for DockerBackend {
             daemon: self.daemon.clone(),
             lease: self.reaper.lease(id),
             limits: options.limits.clone(),
+            env: variables(options),
             created: Instant::now(),
         };
         // From here on the lease sees to it that the container goes.
@@ -348,13 +349,21 @@ struct DockerSandbox {
     daemon: Arc<Daemon>,
     lease: reaper::Lease,
     limits: super::Limits,
+    /// Given to each command and not to the container: a commit would freeze them.
+    env: BTreeMap<String, String>,
     created: Instant,
 }
 
 #[async_trait]
 impl Sandbox for DockerSandbox {
     async fn exec(&self, command: &Command) -> Result<Process, SandboxError> {
-        exec::start(&self.daemon, self.lease.id(), command, &self.limits).await
+        let place = exec::Place {
+            daemon: &self.daemon,
+            container: self.lease.id(),
+            limits: &self.limits,
+            env: &self.env,
+        };
+        exec::start(place, command).await
     }
 
     async fn copy_in(&self, path: &str, content: Content) -> Result<(), SandboxError> {
