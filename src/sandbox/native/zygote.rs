@@ -79,7 +79,7 @@ struct Zygote {
 
 fn live() -> Result<(), Fault> {
     die_with_keeper()?;
-    sys::reset_library_signals();
+    sys::reset_signals();
     // An interrupt typed at the keeper's terminal, or a signal to all of a batch job, is the
     // keeper's to answer: sandboxes end when it says so, or when it ends.
     sys::block_signals();

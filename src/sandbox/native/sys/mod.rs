@@ -7,7 +7,7 @@ mod spawn;
 
 pub(super) use process::{
     CloneRequest, Cloned, block_signals, clone_process, exit_now, fork, kill_everyone,
-    reset_library_signals, reset_sigchld, signal_fd, wait_any,
+    reset_sigchld, reset_signals, signal_fd, wait_any,
 };
 pub(super) use spawn::{Spawn, Spawner};
 

@@ -153,12 +153,15 @@ pub(in super::super) fn block_signals() {
     }
 }
 
-/// The C library ignores its own two signals while it spawns, and what is ignored stays so over
-/// `execve`. It refuses to change them, so the kernel is asked.
-pub(in super::super) fn reset_library_signals() {
+/// Gives every signal its default action: what whoever started us ignores (`nohup` does) would stay
+/// ignored in every sandbox. The C library ignores its own two signals while it spawns, and refuses
+/// to change them, so the kernel is asked. Writing to a closed socket must not end the zygote, so
+/// that one stays as it is until a command begins.
+pub(in super::super) fn reset_signals() {
     // Larger than the kernel's `sigaction` anywhere; all zeroes is the default action.
     let default = [0_u64; 8];
-    for signal in [32, 33] {
+    let fixed = [libc::SIGKILL, libc::SIGSTOP, libc::SIGPIPE];
+    for signal in (1..=64).filter(|signal| !fixed.contains(signal)) {
         // SAFETY: the kernel reads a `sigaction` from the array, which lives over the call, and
         // its size of the mask is given truly.
         unsafe {
