@@ -1,6 +1,7 @@
 //! The file of a journal: framing, locking, syncing, and what to do with a torn end.
 
 use super::{Event, FORMAT, Header, JournalError, RunState};
+use crate::layers::for_a_moment;
 use crate::model::Digest;
 use fs_err::{File, OpenOptions};
 use jiff::Timestamp;
@@ -273,9 +274,10 @@ fn replay(
 }
 
 fn lock(file: &File, path: &Path) -> Result<(), JournalError> {
-    match file.file().try_lock() {
-        Ok(()) => Ok(()),
-        Err(TryLockError::WouldBlock) => Err(JournalError::Busy(path.to_owned())),
+    let locked = for_a_moment(|| match file.file().try_lock() {
+        Ok(()) => Ok(Some(())),
+        Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(error)) => Err(JournalError::Io(error)),
-    }
+    })?;
+    locked.ok_or_else(|| JournalError::Busy(path.to_owned()))
 }

@@ -5,6 +5,7 @@ use fs_err::{File, OpenOptions};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use std::path::Path;
+use std::time::Duration;
 
 /// Keeps what is in the store in its place. Ends when dropped.
 #[derive(Debug)]
@@ -31,7 +32,21 @@ pub(super) fn exclusive(path: &Path) -> Result<UseGuard, StoreError> {
 
 /// An exclusive lock if nobody holds one now.
 pub(super) fn try_exclusive(path: &Path) -> Result<Option<UseGuard>, StoreError> {
-    take(path, FlockOperation::NonBlockingLockExclusive)
+    for_a_moment(|| take(path, FlockOperation::NonBlockingLockExclusive))
+}
+
+/// Tries for half a second to get a lock that others may hold. A child that was forked and has not
+/// yet begun its own program holds a copy of all that its parent had open, locks included.
+pub(crate) fn for_a_moment<T, E>(
+    mut attempt: impl FnMut() -> Result<Option<T>, E>,
+) -> Result<Option<T>, E> {
+    for _ in 0..20 {
+        if let Some(lock) = attempt()? {
+            return Ok(Some(lock));
+        }
+        std::thread::sleep(Duration::from_millis(25));
+    }
+    attempt()
 }
 
 fn take(path: &Path, operation: FlockOperation) -> Result<Option<UseGuard>, StoreError> {

@@ -30,6 +30,7 @@ pub use host::host_key;
 pub use import::{import_archive, import_directory, import_tar};
 pub use key::{ImageConfig, ImageKey, LayerKey};
 pub use lock::UseGuard;
+pub(crate) use lock::for_a_moment;
 pub use prune::{ImageUsage, Prune, Pruned, StoreUsage};
 pub use record::{ImageEntry, Marks, NewImage, StoredImage, TagOrigin};
 pub use remove::remove_tree;
