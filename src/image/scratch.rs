@@ -1,7 +1,6 @@
 //! Directories for work in progress. A process that is killed leaves its own behind; whoever comes
 //! later knows by their locks that nobody holds them, and removes them.
 
-use crate::layers::for_a_moment;
 use fs_err as fs;
 use std::fs::TryLockError;
 use std::io;
@@ -50,14 +49,13 @@ pub fn sweep(home: &Path) -> io::Result<usize> {
             continue;
         }
         let held = fs::File::open(&path)?;
-        let alone = for_a_moment(|| match held.file().try_lock() {
-            Ok(()) => Ok(Some(())),
-            Err(TryLockError::WouldBlock) => Ok(None),
-            Err(TryLockError::Error(error)) => Err(error),
-        })?;
-        if alone.is_some() {
-            fs::remove_dir_all(&path)?;
-            swept += 1;
+        match held.file().try_lock() {
+            Ok(()) => {
+                fs::remove_dir_all(&path)?;
+                swept += 1;
+            }
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error),
         }
     }
     Ok(swept)

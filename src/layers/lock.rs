@@ -32,7 +32,7 @@ pub(super) fn exclusive(path: &Path) -> Result<UseGuard, StoreError> {
 
 /// An exclusive lock if nobody holds one now.
 pub(super) fn try_exclusive(path: &Path) -> Result<Option<UseGuard>, StoreError> {
-    for_a_moment(|| take(path, FlockOperation::NonBlockingLockExclusive))
+    take(path, FlockOperation::NonBlockingLockExclusive)
 }
 
 /// Tries for half a second to get a lock that others may hold. A child that was forked and has not

@@ -86,7 +86,7 @@ impl Store {
     /// # Errors
     /// [`StoreError::InUse`] if a process uses the store; trouble with files.
     pub fn prune(&self, what: &Prune) -> Result<Pruned, StoreError> {
-        let _alone = lock::try_exclusive(&self.lock_path())?
+        let _alone = lock::for_a_moment(|| lock::try_exclusive(&self.lock_path()))?
             .ok_or_else(|| StoreError::InUse { home: self.home().to_owned() })?;
         if !what.dry_run {
             self.sweep()?;

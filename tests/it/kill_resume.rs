@@ -5,10 +5,19 @@ use crate::mini::sandboxes_work;
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How often the run is killed; `EVALRUN_KILLS` sets another number.
 const KILLS: usize = 10;
+
+/// What a killed run leaves is to be seen by no other test of leftovers: one at a time.
+static ALONE: Mutex<()> = Mutex::new(());
+
+fn alone() -> MutexGuard<'static, ()> {
+    // A test that failed while it was alone spoils nothing for the next.
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What is run: predictions of every verdict.
 fn arguments<'a>(reports: &'a str, more: &[&'a str]) -> Vec<&'a str> {
@@ -56,6 +65,7 @@ fn verdicts(reports: &Path) -> Vec<(String, Value)> {
 
 #[test]
 fn a_run_killed_again_and_again_ends_like_any_other() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("home");
     if !sandboxes_work(&home) {
@@ -118,6 +128,7 @@ fn wait_until_it_runs(reports: &Path, session: usize) {
 
 #[test]
 fn a_signal_ends_a_run_so_that_it_can_go_on() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let home = folder.path().join("home");
     if !sandboxes_work(&home) {
