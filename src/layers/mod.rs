@@ -28,7 +28,7 @@ pub use error::StoreError;
 pub use export::export_image;
 pub use host::host_key;
 pub use import::{import_archive, import_directory, import_tar};
-pub use key::{ImageConfig, ImageKey, LayerKey};
+pub use key::{Healthcheck, ImageConfig, ImageKey, LayerKey};
 pub use lock::UseGuard;
 pub(crate) use lock::for_a_moment;
 pub use prune::{ImageUsage, Prune, Pruned, StoreUsage};

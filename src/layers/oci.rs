@@ -2,12 +2,13 @@
 //! layers that a manifest makes in the store. Docker's own documents have the same fields.
 
 use super::hashing::Hashing;
-use super::{ImageConfig, LayerKey, NewImage, Store, StoreError, decompress, import};
+use super::{Healthcheck, ImageConfig, LayerKey, NewImage, Store, StoreError, decompress, import};
 use crate::model::{Digest, DigestBuilder};
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::time::Duration;
 
 /// Bytes of a manifest, an index or a config; registries refuse larger ones too.
 pub(super) const MAX_DOCUMENT: u64 = 8 << 20;
@@ -86,6 +87,41 @@ struct Process {
     working_dir: Option<String>,
     user: Option<String>,
     labels: Option<BTreeMap<String, String>>,
+    exposed_ports: Option<BTreeMap<String, IgnoredAny>>,
+    volumes: Option<BTreeMap<String, IgnoredAny>>,
+    stop_signal: Option<String>,
+    healthcheck: Option<HealthConfig>,
+    shell: Option<Vec<String>>,
+    on_build: Option<Vec<String>>,
+}
+
+/// Docker's health check; times are in nanoseconds, 0 where nothing was said.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+struct HealthConfig {
+    test: Vec<String>,
+    interval: u64,
+    timeout: u64,
+    start_period: u64,
+    retries: u32,
+}
+
+impl HealthConfig {
+    fn healthcheck(&self) -> Healthcheck {
+        let time = |nanoseconds: u64| (nanoseconds > 0).then(|| Duration::from_nanos(nanoseconds));
+        Healthcheck {
+            test: self.test.clone(),
+            interval: time(self.interval),
+            timeout: time(self.timeout),
+            start_period: time(self.start_period),
+            retries: (self.retries > 0).then_some(self.retries),
+        }
+    }
+}
+
+/// The names in a set that JSON writes as an object of empty objects.
+fn names_of(set: Option<&BTreeMap<String, IgnoredAny>>) -> impl Iterator<Item = String> {
+    set.into_iter().flat_map(|set| set.keys().cloned())
 }
 
 impl Config {
@@ -120,6 +156,17 @@ impl Config {
             entrypoint: list(&over.entrypoint, &process.entrypoint),
             cmd: list(&over.cmd, &process.cmd),
             labels: labels.into_iter().chain(over.labels.clone()).collect(),
+            exposed_ports: names_of(process.exposed_ports.as_ref())
+                .chain(over.exposed_ports.clone())
+                .collect(),
+            volumes: names_of(process.volumes.as_ref()).chain(over.volumes.clone()).collect(),
+            stop_signal: text(&over.stop_signal, &process.stop_signal),
+            healthcheck: over
+                .healthcheck
+                .clone()
+                .or_else(|| process.healthcheck.as_ref().map(HealthConfig::healthcheck)),
+            shell: list(&over.shell, &process.shell),
+            on_build: list(&over.on_build, &process.on_build),
         }
     }
 }
