@@ -34,6 +34,7 @@ async fn build(args: &BuildArgs, session: &Session) -> Result<u8, Failure> {
     if args.dry_run {
         return show_plans(&dataset, &images, terminal);
     }
+    images.expect(&dataset.instances);
     let built: Vec<(Value, bool)> = stream::iter(&dataset.instances)
         .map(|instance| build_one(instance, &images, terminal))
         .buffer_unordered(settings.parallel())

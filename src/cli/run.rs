@@ -50,6 +50,7 @@ async fn conduct(settings: &Settings, terminal: &Terminal) -> Result<u8, Failure
     }
     let images =
         Images::new(backend.clone(), store, settings.image_options(&dir.path().join("images"))?);
+    images.expect(&dataset.instances);
     let mut plan = plan(settings, run_id.clone(), dataset, predictions);
     plan.options.assets = assets.files;
     let (cancel, stopped) = cancel_on_signals()?;

@@ -190,6 +190,17 @@ impl Images {
         }))
     }
 
+    /// Says which instances will be asked for: what their images have in common is made so that it
+    /// is the same in all. To be called before the first is built; what was not said works too.
+    pub fn expect(&self, instances: &[Instance]) {
+        for instance in instances {
+            let from_git = instance.env.as_ref().is_some_and(|spec| spec.repo == RepoSource::Git);
+            if let (true, Some(base)) = (from_git, &instance.base_commit) {
+                self.0.mirrors.expect(&instance.repo, base);
+            }
+        }
+    }
+
     /// Makes sure of the image of an instance. A layer is built once however many ask for it, in
     /// this process or another; a failure is remembered as long as this value lives.
     ///

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 /// Part of every key: a layer built by an evalrun that builds differently is another layer. The
 /// texts of the steps are part of the key by themselves.
-const FORMAT: &str = "evalrun layer 2";
+const FORMAT: &str = "evalrun layer 3";
 
 /// The origin of a plan that builds nothing.
 pub(super) const IMPORTED: &str = "imported";
@@ -111,6 +111,7 @@ pub(super) fn plan(instance: &Instance, spec: &EnvSpec, inputs: &Inputs) -> Imag
     let mut first = system_steps(spec);
     if let Some(python) = &spec.python {
         first.extend(steps::activation());
+        first.push(steps::times(false));
         // The same for all repositories on one root: nothing of a repository is in it.
         let name = format!("base-{}", root_name(&spec.base));
         push(&mut plan, LayerKind::Base, name, first, ImageConfig::default());
@@ -229,6 +230,7 @@ fn env_steps(instance: &Instance, spec: &EnvSpec, python: &PythonSpec) -> Vec<St
              disable-pip-version-check = true\n"
         ),
     });
+    all.push(steps::times(true));
     all
 }
 
@@ -269,6 +271,8 @@ fn instance_steps(instance: &Instance, spec: &EnvSpec, inputs: &Inputs) -> Vec<S
     if python && !reinstall.is_empty() {
         all.push(steps::reinstall(&reinstall));
     }
+    all.push(steps::times(python));
+    // After it: the index of the work tree knows the times of its files.
     all.push(steps::seal());
     all
 }

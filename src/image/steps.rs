@@ -179,6 +179,15 @@ pub(super) fn reinstall<T: AsRef<str>>(lines: &[T]) -> Step {
     run("reinstall without an index", &settings, include_str!("scripts/reinstall.sh"))
 }
 
+/// Gives all that the layer has made one time.
+pub(super) fn times(python: bool) -> Step {
+    let settings = [
+        ("environment", if python { quote(ENVIRONMENT) } else { quote("") }),
+        ("program", quote(include_str!("scripts/times.py"))),
+    ];
+    run("set the times of files", &settings, include_str!("scripts/times.sh"))
+}
+
 /// Commits what the install changed and hides what it made.
 pub(super) fn seal() -> Step {
     run("seal the work tree", &[], include_str!("scripts/seal.sh"))

@@ -111,7 +111,7 @@ async fn a_failure_names_step_and_log_and_is_remembered() {
     let ImageError::Step { step, ended, log, tail, .. } = &error else { panic!("{error}") };
     assert_eq!((step.as_str(), ended.as_str()), ("install", "exited with status 2"));
     assert!(tail.ends_with("first\nsed: cannot [31mread"), "{tail:?}");
-    assert!(fs::read_to_string(log).unwrap().contains("== step 2 of 3: install"));
+    assert!(fs::read_to_string(log).unwrap().contains("== step 2 of 4: install"));
     let calls = bench.scripts.lock().unwrap().len();
     assert!(images.ensure(&task).await.is_err());
     assert_eq!(bench.scripts.lock().unwrap().len(), calls, "it is not tried again");

@@ -1,7 +1,7 @@
 //! Repositories of one commit, made from files that have no history.
 
 use super::RepoError;
-use super::tree::{self, BRANCH, WorkTree};
+use super::tree::{self, BRANCH, TIME, WorkTree};
 use crate::image::scratch::Scratch;
 use crate::model::{Digest, DigestBuilder};
 use fs_err as fs;
@@ -12,9 +12,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use walkdir::{DirEntry, WalkDir};
-
-/// 2000-01-01: the time of such a commit, so that the same files give the same commit.
-const TIME: i64 = 946_684_800;
 
 /// A copy of a directory in an empty one, as a repository of one commit. Any `.git` in it is left out.
 pub(in crate::image) fn work_tree_of_directory(
@@ -45,7 +42,7 @@ pub(in crate::image) fn work_tree_of_directory(
     if logs.exists() {
         fs::remove_dir_all(logs)?;
     }
-    Ok(WorkTree { dir, time: TIME.unsigned_abs() })
+    Ok(WorkTree { dir })
 }
 
 fn commit_all(repository: &Repository) -> Result<(), git2::Error> {
@@ -53,7 +50,8 @@ fn commit_all(repository: &Repository) -> Result<(), git2::Error> {
     index.add_all(["*"], IndexAddOption::FORCE, None)?;
     index.write()?;
     let files = repository.find_tree(index.write_tree()?)?;
-    let who = Signature::new("evalrun", "evalrun@localhost", &Time::new(TIME, 0))?;
+    // Always the same, so that the same files give the same commit.
+    let who = Signature::new("evalrun", "evalrun@localhost", &Time::new(TIME.cast_signed(), 0))?;
     let branch = format!("refs/heads/{BRANCH}");
     repository.commit(Some(&branch), &who, &who, "Initial commit\n", &files, &[])?;
     Ok(())

@@ -1,21 +1,11 @@
-//! The objects of one commit's history, as a chain of packs.
-//!
-//! A pack of all history for every instance would cost as much as the repository each time. So the
-//! history is cut at milestones, every [`SPAN`]th commit of the first-parent line counted from its
-//! root: commits of one line share milestones. Pack k holds what milestone k reaches and milestone
-//! k-1 does not; it is written once and kept with the mirror. The last pack holds the rest, up to
-//! the commit. Nothing of any of them is unreachable from the commit, so nothing in them is later.
+//! The objects and tags of one commit's history.
 
-use super::RepoError;
 use super::git::git;
 use super::mirror::Mirror;
-use crate::image::once::lock;
+use super::{RepoError, chain};
 use fs_err as fs;
 use git2::Oid;
-use std::path::{Path, PathBuf};
-
-/// Commits of the first-parent line between two milestones.
-const SPAN: usize = if cfg!(test) { 3 } else { 2000 };
+use std::path::Path;
 
 /// A tag that is an ancestor.
 pub(super) struct Tag {
@@ -54,82 +44,21 @@ pub(super) async fn write(
     tags: &[Tag],
     into: &Path,
 ) -> Result<(), RepoError> {
-    let milestones = milestones(mirror, commit).await?;
-    let kept = mirror.path.join("evalrun-packs");
-    fs::create_dir_all(&kept)?;
-    let mut below: Option<String> = None;
-    for milestone in milestones {
-        for file in milestone_pack(mirror, &kept, &milestone, below.as_deref()).await? {
-            let name = file.file_name().expect("a pack has a name");
-            link(&file, &into.join(name))?;
-        }
-        below = Some(milestone);
+    let wanted = mirror.wanted.clone();
+    let chain = chain::chain(mirror, commit, &wanted).await?;
+    for file in &chain.files {
+        let name = file.file_name().expect("a pack has a name");
+        link(file, &into.join(name))?;
     }
-    let mut wanted = format!("{commit}\n");
-    for tag in tags.iter().filter(|tag| tag.peeled.is_some()) {
-        wanted.push_str(&format!("{}\n", tag.target));
+    if chain.last.as_deref() != Some(commit) {
+        chain::pack(mirror, &[commit.to_owned()], chain.last.as_deref(), into).await?;
     }
-    pack(mirror, &wanted, below.as_deref(), into).await
-}
-
-/// The git command walks here: libgit2 does not stop where a shallow history ends.
-async fn milestones(mirror: &Mirror, commit: &str) -> Result<Vec<String>, RepoError> {
-    let listed =
-        git(&mirror.path, &["rev-list", "--first-parent", "--reverse", commit], "").await?;
-    let mut line: Vec<&str> = listed.lines().collect();
-    line.pop();
-    Ok(line.iter().skip(SPAN - 1).step_by(SPAN).map(|&id| id.to_owned()).collect())
-}
-
-/// The pack and its index from the milestone below up to this one.
-async fn milestone_pack(
-    mirror: &Mirror,
-    kept: &Path,
-    milestone: &str,
-    below: Option<&str>,
-) -> Result<Vec<PathBuf>, RepoError> {
-    let folder = kept.join(format!("{milestone}-{}", below.unwrap_or("root")));
-    if !folder.exists() {
-        let _lock = lock(&kept.join("lock")).await?;
-        if !folder.exists() {
-            sweep(kept)?;
-            let aside = tempfile::tempdir_in(kept)?;
-            pack(mirror, &format!("{milestone}\n"), below, aside.path()).await?;
-            fs::rename(aside.keep(), &folder)?;
-        }
+    // By themselves: the tags of a commit may become more, its link stays as it is.
+    let named: Vec<String> =
+        tags.iter().filter(|tag| tag.peeled.is_some()).map(|tag| tag.target.to_string()).collect();
+    if !named.is_empty() {
+        chain::pack(mirror, &named, Some(commit), into).await?;
     }
-    let mut files = Vec::new();
-    for entry in fs::read_dir(&folder)? {
-        files.push(entry?.path());
-    }
-    files.sort();
-    Ok(files)
-}
-
-/// Removes what a killed process was writing. The caller holds the lock, so nobody is at it now.
-fn sweep(kept: &Path) -> Result<(), RepoError> {
-    for entry in fs::read_dir(kept)? {
-        let path = entry?.path();
-        if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".tmp")) {
-            fs::remove_dir_all(&path)?;
-        }
-    }
-    Ok(())
-}
-
-async fn pack(
-    mirror: &Mirror,
-    wanted: &str,
-    below: Option<&str>,
-    into: &Path,
-) -> Result<(), RepoError> {
-    let mut revisions = wanted.to_owned();
-    if let Some(below) = below {
-        revisions.push_str(&format!("^{below}\n"));
-    }
-    let base = into.join("pack").to_string_lossy().into_owned();
-    let args = ["pack-objects", "-q", "--revs", "--delta-base-offset", "--non-empty", &base];
-    git(&mirror.path, &args, &revisions).await?;
     Ok(())
 }
 

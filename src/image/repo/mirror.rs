@@ -4,7 +4,9 @@ use super::RepoError;
 use super::git::git;
 use fs_err as fs;
 use git2::{Oid, Repository};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
 /// How the other side is started when it is a directory: it must give commits that no branch names,
@@ -22,17 +24,30 @@ pub(in crate::image) struct Mirrors {
     cache: PathBuf,
     clones: Option<PathBuf>,
     url: String,
+    /// By repository: the commits that images will be made of.
+    wanted: Mutex<BTreeMap<String, BTreeSet<String>>>,
+    /// Repositories whose wanted commits were asked for.
+    asked: Mutex<BTreeSet<String>>,
 }
 
 /// A bare repository in the cache.
 pub(in crate::image) struct Mirror {
     pub(super) path: PathBuf,
     pub(super) repo: String,
+    /// Commits that images will be made of; some may not be here.
+    pub(super) wanted: BTreeSet<String>,
 }
 
 impl Mirrors {
     pub(in crate::image) fn new(cache: PathBuf, clones: Option<PathBuf>, url: String) -> Self {
-        Self { cache, clones, url }
+        Self { cache, clones, url, wanted: Mutex::default(), asked: Mutex::default() }
+    }
+
+    /// Says of a commit that an image will be made of it. The packs of images share more the more is
+    /// said before the first is made.
+    pub(in crate::image) fn expect(&self, repo: &str, commit: &str) {
+        let mut wanted = self.wanted.lock().expect("no holder panics");
+        wanted.entry(repo.to_owned()).or_default().insert(commit.to_owned());
     }
 
     /// The mirror of a repository with these commits and all their history in it. Nothing is asked
@@ -47,13 +62,15 @@ impl Mirrors {
             return Err(RepoError::Content(format!("`{repo}` is no name of a repository")));
         }
         let path = self.cache.join(format!("{name}.git"));
-        let mirror = Mirror { path, repo: repo.to_owned() };
-        if commits.iter().all(|commit| mirror.has(commit)) {
+        let wanted = self.wanted.lock().expect("no holder panics").get(repo).cloned();
+        let mirror = Mirror { path, repo: repo.to_owned(), wanted: wanted.unwrap_or_default() };
+        if commits.iter().all(|commit| mirror.has(commit)) && !self.is_to_be_asked(&mirror) {
             return Ok(mirror);
         }
         fs::create_dir_all(&self.cache)?;
         let _lock = crate::image::once::lock(&self.cache.join(format!("{name}.lock"))).await?;
         mirror.make()?;
+        self.fetch_wanted(&mirror).await;
         for commit in commits {
             if !mirror.has(commit) {
                 self.fetch(&mirror, commit).await?;
@@ -62,18 +79,48 @@ impl Mirrors {
         Ok(mirror)
     }
 
-    async fn fetch(&self, mirror: &Mirror, commit: &str) -> Result<(), RepoError> {
-        let mut tried = Vec::new();
-        let mut places = Vec::new();
+    /// Whether there are wanted commits that nobody has asked for yet.
+    fn is_to_be_asked(&self, mirror: &Mirror) -> bool {
+        let asked = self.asked.lock().expect("no holder panics");
+        mirror.wanted.len() > 1 && !asked.contains(&mirror.repo)
+    }
+
+    /// All wanted commits at once, which is less work for both sides than one after the other. What
+    /// does not come is asked for again, and missed, when its image is made.
+    async fn fetch_wanted(&self, mirror: &Mirror) {
+        if !self.is_to_be_asked(mirror) {
+            return;
+        }
+        let missing: Vec<&String> = mirror.wanted.iter().filter(|id| !mirror.has(id)).collect();
+        for place in self.places(&mirror.repo).0 {
+            if missing.is_empty() || mirror.fetch_from(&place, &missing).await.is_ok() {
+                break;
+            }
+            // One that a clone lacks makes it refuse all; asking by ones costs nothing there.
+            for commit in missing.iter().filter(|_| Path::new(&place).is_absolute()) {
+                let _ = mirror.fetch_from(&place, &[commit]).await;
+            }
+        }
+        self.asked.lock().expect("no holder panics").insert(mirror.repo.clone());
+    }
+
+    /// Where to look for a repository, and what is to be said of where not.
+    fn places(&self, repo: &str) -> (Vec<String>, Vec<String>) {
+        let (mut places, mut tried) = (Vec::new(), Vec::new());
         if let Some(clones) = &self.clones {
-            match find_clone(clones, &mirror.repo) {
+            match find_clone(clones, repo) {
                 Some(found) => places.push(found.to_string_lossy().into_owned()),
                 None => tried.push(format!("{}: no clone of it there", clones.display())),
             }
         }
-        places.push(format!("{}/{}", self.url.trim_end_matches('/'), mirror.repo));
+        places.push(format!("{}/{repo}", self.url.trim_end_matches('/')));
+        (places, tried)
+    }
+
+    async fn fetch(&self, mirror: &Mirror, commit: &str) -> Result<(), RepoError> {
+        let (places, mut tried) = self.places(&mirror.repo);
         for place in places {
-            match mirror.fetch_from(&place, commit).await {
+            match mirror.fetch_one(&place, commit).await {
                 Ok(()) if mirror.has(commit) => return Ok(()),
                 Ok(()) => tried.push(format!("{place}: it does not have it")),
                 Err(RepoError::NoGit(error)) => return Err(RepoError::NoGit(error)),
@@ -136,23 +183,34 @@ impl Mirror {
             .map_err(RepoError::library("configure the mirror"))
     }
 
-    async fn fetch_from(&self, place: &str, commit: &str) -> Result<(), RepoError> {
-        if Oid::from_str(commit).is_err() || commit.len() < 40 {
-            return Err(RepoError::Content(format!("`{commit}` is no full commit id")));
+    /// Fetches these commits with all their history, and the tags of what comes.
+    async fn fetch_from(&self, place: &str, commits: &[&String]) -> Result<(), RepoError> {
+        let mut wanted = Vec::new();
+        for commit in commits {
+            if Oid::from_str(commit).is_err() || commit.len() < 40 {
+                return Err(RepoError::Content(format!("`{commit}` is no full commit id")));
+            }
+            wanted.push(format!("+{commit}:refs/evalrun/{commit}"));
         }
-        let wanted = format!("+{commit}:refs/evalrun/{commit}");
+        let wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        self.fetch_refs(place, &wanted).await
+    }
+
+    async fn fetch_refs(&self, place: &str, wanted: &[&str]) -> Result<(), RepoError> {
         let upload = format!("--upload-pack={UPLOAD_PACK}");
         let mut args = vec!["fetch", "--quiet", "--no-write-fetch-head", "--update-shallow"];
         if Path::new(place).is_absolute() {
             args.push(&upload);
         }
-        // Tags of what comes come along by themselves.
-        let direct = git(&self.path, &[&args[..], &[place, &wanted]].concat(), "").await;
+        git(&self.path, &[&args[..], &[place], wanted].concat(), "").await.map(drop)
+    }
+
+    async fn fetch_one(&self, place: &str, commit: &str) -> Result<(), RepoError> {
+        let direct = self.fetch_from(place, &[&commit.to_owned()]).await;
         let Err(error) = direct else { return Ok(()) };
         // A server may refuse to give commits by their id; then all its branches are taken.
         let all = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"];
-        let rest = [&args[..], &[place], &all[..]].concat();
-        git(&self.path, &rest, "").await.map_err(|_| error)?;
+        self.fetch_refs(place, &all).await.map_err(|_| error)?;
         if self.has(commit) {
             let keep = format!("refs/evalrun/{commit}");
             git(&self.path, &["update-ref", &keep, commit], "").await?;

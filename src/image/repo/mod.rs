@@ -5,6 +5,7 @@
 //! private certificates; it also writes packs, because it can reuse the deltas of a mirror while
 //! libgit2 computes all of them anew. The rest is git2's.
 
+mod chain;
 mod directory;
 mod git;
 mod history;

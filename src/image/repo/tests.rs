@@ -139,7 +139,7 @@ async fn the_files_are_as_git_would_check_them_out() {
         let entry = entry.unwrap();
         assert_eq!(
             (entry.header().uid().unwrap(), entry.header().mtime().unwrap()),
-            (0, tree.time)
+            (0, 946_684_800)
         );
         names.insert(entry.path().unwrap().into_owned());
     }
@@ -158,6 +158,42 @@ async fn instances_of_one_line_share_their_packs() {
     let shared = packs(&first).intersection(&packs(&second)).count();
     assert!(shared >= 4, "two packs and their indexes at least, not {shared}");
     assert_eq!(objects(second.path()), reachable(&upstream.clone, &["trunk", "v1", "v2", "now"]));
+}
+
+#[tokio::test]
+async fn what_is_wanted_makes_one_chain_whatever_is_built_first() {
+    let upstream = upstream("owner/name");
+    let list = ["rev-list", "--reverse", "trunk"];
+    let ids: Vec<String> = git(&upstream.clone, &list).lines().map(str::to_owned).collect();
+    let mirrors = upstream.mirrors();
+    // Among them one that is on no line with the others, and one that nobody has.
+    let side = git(&upstream.clone, &["rev-parse", "side"]);
+    let nowhere = "0123456789012345678901234567890123456789".to_owned();
+    for id in [&ids[4], &ids[5], &ids[7], &ids[9], &side, &nowhere] {
+        mirrors.expect("owner/name", id);
+    }
+    let mut packs = Vec::new();
+    for id in [&ids[9], &side, &ids[7], &ids[5], &ids[4]] {
+        let mirror = mirrors.with("owner/name", &[id]).await.unwrap();
+        let tree = work_tree(&mirror, id, scratch(&upstream.home)).await.unwrap();
+        let tags = git(tree.path(), &["tag"]);
+        let from: Vec<&str> = tags.lines().chain([id.as_str()]).collect();
+        assert_eq!(objects(tree.path()), reachable(&upstream.clone, &from));
+        git(tree.path(), &["fsck", "--full", "--strict"]);
+        let folder = fs::read_dir(tree.path().join(".git/objects/pack")).unwrap();
+        let names = folder.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+        packs.push(names.filter(|name| name.ends_with(".pack")).collect::<BTreeSet<_>>());
+    }
+    // Each of a line has all the packs of the one before and its own, and maybe one of a point
+    // between them; tags have a pack of theirs.
+    for pair in [(4, 3), (3, 2), (2, 0)] {
+        let more = packs[pair.1].difference(&packs[pair.0]).count();
+        assert!((1..=3).contains(&more), "{pair:?}: {packs:?}");
+        assert!(packs[pair.0].difference(&packs[pair.1]).count() <= 1, "{pair:?}: {packs:?}");
+    }
+    let kept = fs::read_dir(upstream.home.path().join("cache/owner__name.git/evalrun-packs"));
+    let links = kept.unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).count();
+    assert!((5..=8).contains(&links), "{links} links");
 }
 
 #[tokio::test]

@@ -11,14 +11,16 @@ use std::fmt::Write as _;
 use std::io;
 use std::path::Path;
 
+/// 2000-01-01, in seconds since 1970: the time of every file of a work tree. The steps of a build
+/// give what they make the same time.
+pub(super) const TIME: u64 = 946_684_800;
+
 /// The branch that a work tree is on.
 pub(super) const BRANCH: &str = "main";
 
 /// A work tree in a directory of ours that is removed with this value.
 pub(in crate::image) struct WorkTree {
     pub(super) dir: Scratch,
-    /// The time of its commit, in seconds since 1970: that of all its files.
-    pub(super) time: u64,
 }
 
 /// Checks out `commit` in an empty directory.
@@ -38,8 +40,8 @@ pub(in crate::image) async fn work_tree(
     tokio::task::spawn_blocking(move || {
         let repository =
             Repository::open(dir.path()).map_err(RepoError::library("open the work tree"))?;
-        let time = check_out(&repository, &commit)?;
-        Ok(WorkTree { dir, time })
+        check_out(&repository, &commit)?;
+        Ok(WorkTree { dir })
     })
     .await
     .map_err(io::Error::other)?
@@ -68,17 +70,16 @@ pub(super) fn init(path: &Path) -> Result<Repository, RepoError> {
     Ok(repository)
 }
 
-fn check_out(repository: &Repository, commit: &str) -> Result<u64, RepoError> {
+fn check_out(repository: &Repository, commit: &str) -> Result<(), RepoError> {
     let failed = || RepoError::library(format!("check out {commit}"));
     let id = Oid::from_str(commit).map_err(failed())?;
-    let found = repository.find_commit(id).map_err(failed())?;
     repository.reference(&format!("refs/heads/{BRANCH}"), id, true, "").map_err(failed())?;
     repository.checkout_head(Some(CheckoutBuilder::new().force())).map_err(failed())?;
     let logs = repository.path().join("logs");
     if logs.exists() {
         fs::remove_dir_all(logs)?;
     }
-    Ok(u64::try_from(found.time().seconds()).unwrap_or(0))
+    Ok(())
 }
 
 fn packed_refs(tags: &[Tag]) -> String {
@@ -115,8 +116,9 @@ impl WorkTree {
         self.dir.path()
     }
 
-    /// Writes it as a tar stream: owned by root, modes as git knows them, all of one time, in the
-    /// order of names, so that the same commit gives the same bytes.
+    /// Writes it as a tar stream: owned by root, modes as git knows them, all of [`TIME`], in the
+    /// order of names, so that the same commit gives the same bytes, and a file that two commits
+    /// have in common is the same in both.
     pub(in crate::image) fn write_tar(&self, out: impl io::Write) -> io::Result<()> {
         let mut tar = tar::Builder::new(out);
         tar.follow_symlinks(false);
@@ -129,7 +131,7 @@ impl WorkTree {
             let mut header = tar::Header::new_gnu();
             header.set_uid(0);
             header.set_gid(0);
-            header.set_mtime(self.time);
+            header.set_mtime(TIME);
             if metadata.is_symlink() {
                 header.set_entry_type(tar::EntryType::Symlink);
                 header.set_mode(0o777);

@@ -1,7 +1,7 @@
 //! The scripts of the steps, run by the bash of this machine on stand-ins for `/testbed` and
 //! `/opt/miniconda3`.
 
-use super::{Step, activation, python, reinstall, sdist, seal};
+use super::{Step, activation, python, reinstall, sdist, seal, times};
 use crate::model::PythonSpec;
 use fs_err as fs;
 use std::io::{BufRead as _, BufReader};
@@ -334,4 +334,49 @@ fn a_python_that_the_root_lacks_comes_from_uvs_mirror() {
     let (fine, text) = make("3.1");
     assert!(!fine && text.contains("no Python fits: wanted 3.1"), "{text}");
     assert!(text.contains("UV_PYTHON_INSTALL_MIRROR"), "{text}");
+}
+
+#[test]
+fn all_that_a_layer_made_has_one_time_and_compiled_files_stay_good() {
+    let root = tempfile::tempdir().unwrap();
+    let environment = root.path().join("opt/miniconda3/envs/testbed/bin");
+    fs::create_dir_all(&environment).unwrap();
+    fs::create_dir_all(root.path().join("testbed/.git")).unwrap();
+    for (n, python) in [true, false].into_iter().enumerate() {
+        let place = root.path().join(format!("testbed/{n}"));
+        fs::create_dir(&place).unwrap();
+        fs::write(place.join("module.py"), "value = 1\n").unwrap();
+        fs_err::os::unix::fs::symlink("nowhere", place.join("link")).unwrap();
+        fs::write(root.path().join("testbed/.git/index"), "").unwrap();
+        let import =
+            format!("cd /testbed/{n}; env -u PYTHONDONTWRITEBYTECODE python3 -c 'import module'");
+        if python {
+            let own = "/opt/miniconda3/envs/testbed/bin/python";
+            let make = format!(
+                "mkdir -p \"$(dirname {own})\"; ln -s \"$(command -v python3)\" {own}; {import}"
+            );
+            let (fine, text) = bash(root.path(), &make);
+            assert!(fine && place.join("__pycache__").exists(), "{text}");
+        }
+        let (fine, text) = bash(root.path(), script(&times(python)));
+        assert!(fine, "{text}");
+        let seconds = |path: &Path| {
+            use std::os::unix::fs::MetadataExt as _;
+            fs::symlink_metadata(path).unwrap().mtime()
+        };
+        for name in ["module.py", "link"] {
+            assert_eq!(seconds(&place.join(name)), 946_684_800, "{name}: {text}");
+        }
+        assert_ne!(seconds(&root.path().join("testbed/.git/index")), 946_684_800);
+        if python {
+            let mut compiled = fs::read_dir(place.join("__pycache__")).unwrap();
+            let compiled = compiled.next().unwrap().unwrap().path();
+            assert_eq!(seconds(&compiled), 946_684_800);
+            let bytes = fs::read(&compiled).unwrap();
+            // Python takes it as it is: it would be written again if it did not fit its source.
+            assert!(bash(root.path(), &import).0);
+            assert_eq!(fs::read(&compiled).unwrap(), bytes);
+            assert_eq!(seconds(&compiled), 946_684_800);
+        }
+    }
 }
