@@ -291,8 +291,8 @@ impl Shared {
             };
         }
         let watched = self.watched_peak.load(Ordering::Relaxed);
-        if last.peak_memory.is_none() && watched > 0 {
-            last.peak_memory = Some(watched);
+        if watched > 0 {
+            last.peak_memory = last.peak_memory.max(Some(watched));
         }
         *last
     }
