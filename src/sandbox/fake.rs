@@ -5,14 +5,20 @@ use super::{
     SandboxError, SandboxOptions,
 };
 use crate::layers::{ImageConfig, ImageKey, LayerKey};
-use crate::model::{Digest, LimitsHit, Outcome, Status, Usage};
+use crate::model::{Digest, KilledBy, LimitsHit, Outcome, Status, Usage};
 use async_trait::async_trait;
 use bytes::Bytes;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::io::Write as _;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::path::Path;
+use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How many times its limit of output a command may write before it is ended.
+const PATIENCE_WITH_OUTPUT: u64 = 10;
 
 /// What the script answers to a command.
 #[derive(Clone, Debug)]
@@ -56,10 +62,14 @@ pub struct Invocation<'a> {
 /// Answers for every command of every sandbox.
 pub type Script = dyn Fn(&Invocation<'_>) -> Reply + Send + Sync;
 
-/// A back-end without processes.
+/// The files of every image.
+type Images = Mutex<HashMap<ImageKey, HashMap<String, Bytes>>>;
+
+/// A back-end without processes. What holds of every back-end whatever runs in it holds of this one
+/// too: images and the files in them, limits of time and output, and how sandboxes end.
 pub struct FakeBackend {
     script: Arc<Script>,
-    images: Arc<Mutex<HashSet<ImageKey>>>,
+    images: Arc<Images>,
     counts: Arc<Counts>,
     refusals: AtomicUsize,
 }
@@ -84,7 +94,7 @@ impl FakeBackend {
 
     /// Makes an image known.
     pub fn add_image(&self, key: ImageKey) {
-        self.images.lock().expect("no holder panics").insert(key);
+        self.images.lock().expect("no holder panics").entry(key).or_default();
     }
 
     /// The next `times` sandboxes cannot be created.
@@ -119,7 +129,7 @@ impl Backend for FakeBackend {
     }
 
     async fn contains(&self, image: &ImageKey) -> Result<bool, SandboxError> {
-        Ok(self.images.lock().expect("no holder panics").contains(image))
+        Ok(self.images.lock().expect("no holder panics").contains_key(image))
     }
 
     async fn import(
@@ -137,9 +147,8 @@ impl Backend for FakeBackend {
         image: &ImageKey,
         options: &SandboxOptions,
     ) -> Result<Arc<dyn Sandbox>, SandboxError> {
-        if !self.contains(image).await? {
-            return Err(SandboxError::NoSuchImage(*image));
-        }
+        let files = self.images.lock().expect("no holder panics").get(image).cloned();
+        let files = files.ok_or(SandboxError::NoSuchImage(*image))?;
         let take_one = |left: usize| left.checked_sub(1);
         if self.refusals.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take_one).is_ok() {
             return Err(SandboxError::Unsupported {
@@ -154,10 +163,11 @@ impl Backend for FakeBackend {
             image: *image,
             options: options.clone(),
             script: self.script.clone(),
-            files: Mutex::default(),
+            files: Mutex::new(files),
             images: self.images.clone(),
             counts: self.counts.clone(),
-            ended: Mutex::new(false),
+            born: Instant::now(),
+            ended: watch::channel(false).0,
         }))
     }
 
@@ -182,17 +192,43 @@ struct FakeSandbox {
     options: SandboxOptions,
     script: Arc<Script>,
     files: Mutex<HashMap<String, Bytes>>,
-    images: Arc<Mutex<HashSet<ImageKey>>>,
+    images: Arc<Images>,
     counts: Arc<Counts>,
-    ended: Mutex<bool>,
+    born: Instant,
+    ended: watch::Sender<bool>,
 }
 
 impl FakeSandbox {
     fn end(&self) {
-        let mut ended = self.ended.lock().expect("no holder panics");
-        if !std::mem::replace(&mut *ended, true) {
+        if !self.ended.send_replace(true) {
             self.counts.alive.fetch_sub(1, Ordering::SeqCst);
         }
+    }
+
+    fn is_alive(&self) -> Result<(), SandboxError> {
+        if *self.ended.borrow() { Err(SandboxError::Gone) } else { Ok(()) }
+    }
+
+    /// How a command ends by itself, or by its limits.
+    fn outcome(&self, command: &Command, reply: &Reply) -> Outcome {
+        let written = reply.stdout.len() as u64;
+        let limit = self.options.limits.output;
+        let life = self.options.lifetime.map(|life| life.saturating_sub(self.born.elapsed()));
+        let time = [command.timeout, life].into_iter().flatten().min();
+        let (status, wall) = match time {
+            _ if written > limit.saturating_mul(PATIENCE_WITH_OUTPUT) => {
+                (Status::Killed(KilledBy::OutputLimit), Duration::ZERO)
+            }
+            Some(time) if time < reply.takes => (Status::Killed(KilledBy::TimedOut), time),
+            _ => (reply.status, reply.takes),
+        };
+        let usage = Usage {
+            wall,
+            output_bytes: written,
+            output_dropped: written.saturating_sub(limit),
+            ..Usage::default()
+        };
+        Outcome { status, limits_hit: reply.limits_hit, usage }
     }
 }
 
@@ -202,12 +238,19 @@ impl Drop for FakeSandbox {
     }
 }
 
+/// What no back-end takes as a path.
+fn check_path(path: &str) -> Result<(), SandboxError> {
+    if Path::new(path).is_absolute() && !path.contains('\0') {
+        return Ok(());
+    }
+    let why = "is not an absolute path".to_owned();
+    Err(SandboxError::Path { path: path.to_owned(), why })
+}
+
 #[async_trait]
 impl Sandbox for FakeSandbox {
     async fn exec(&self, command: &Command) -> Result<Process, SandboxError> {
-        if *self.ended.lock().expect("no holder panics") {
-            return Err(SandboxError::Gone);
-        }
+        self.is_alive()?;
         let reply = {
             let mut files = self.files.lock().expect("no holder panics");
             let reply =
@@ -215,33 +258,27 @@ impl Sandbox for FakeSandbox {
             files.extend(reply.writes.iter().cloned());
             reply
         };
+        let outcome = self.outcome(command, &reply);
+        let kept = outcome.usage.output_bytes - outcome.usage.output_dropped;
+        let kept = usize::try_from(kept).unwrap_or(usize::MAX).min(reply.stdout.len());
+        let output = reply.stdout.slice(..kept);
         let mut stdout: Option<ByteStream> = None;
         match &command.stdout {
             Output::File(file) => {
                 let mut file = file;
-                file.write_all(&reply.stdout).map_err(SandboxError::step("write the output"))?;
+                file.write_all(&output).map_err(SandboxError::step("write the output"))?;
             }
-            Output::Pipe => stdout = Some(Box::new(std::io::Cursor::new(reply.stdout.clone()))),
+            Output::Pipe => stdout = Some(Box::new(std::io::Cursor::new(output))),
             Output::Null | Output::Stdout => {}
         }
-        let outcome = Outcome {
-            status: reply.status,
-            limits_hit: reply.limits_hit,
-            usage: Usage {
-                wall: reply.takes,
-                output_bytes: reply.stdout.len() as u64,
-                ..Usage::default()
-            },
-        };
-        Ok(Process {
-            stdin: None,
-            stdout,
-            stderr: None,
-            control: Box::new(FakeProcess { outcome, takes: reply.takes }),
-        })
+        let ended = self.ended.subscribe();
+        let control = Box::new(FakeProcess { outcome, ended, signal: AtomicI32::new(0) });
+        Ok(Process { stdin: None, stdout, stderr: None, control })
     }
 
     async fn copy_in(&self, path: &str, content: Content) -> Result<(), SandboxError> {
+        check_path(path)?;
+        self.is_alive()?;
         if let Content::File { bytes, .. } = content {
             self.files.lock().expect("no holder panics").insert(path.to_owned(), bytes);
         }
@@ -249,6 +286,8 @@ impl Sandbox for FakeSandbox {
     }
 
     async fn copy_out(&self, path: &str, limit: u64) -> Result<Content, SandboxError> {
+        check_path(path)?;
+        self.is_alive()?;
         let files = self.files.lock().expect("no holder panics");
         let bytes = files.get(path).cloned().ok_or_else(|| SandboxError::Path {
             path: path.to_owned(),
@@ -264,32 +303,54 @@ impl Sandbox for FakeSandbox {
         &self,
         key: Option<LayerKey>,
         _config: &ImageConfig,
-        _last: bool,
+        last: bool,
     ) -> Result<ImageKey, SandboxError> {
-        let key = key.unwrap_or_else(|| LayerKey(Digest::of(self.image.to_string())));
-        self.images.lock().expect("no holder panics").insert(key.into());
-        Ok(key.into())
+        self.is_alive()?;
+        let files = self.files.lock().expect("no holder panics").clone();
+        let mut images = self.images.lock().expect("no holder panics");
+        let made_up = || LayerKey(Digest::of(format!("{} {}", self.image, images.len())));
+        let key = ImageKey::from(key.unwrap_or_else(made_up));
+        images.insert(key, files);
+        if last {
+            self.end();
+        }
+        Ok(key)
     }
 
     async fn terminate(&self) -> Result<Usage, SandboxError> {
         self.end();
-        Ok(Usage::default())
+        Ok(Usage { wall: self.born.elapsed(), ..Usage::default() })
     }
 }
 
 struct FakeProcess {
     outcome: Outcome,
-    takes: Duration,
+    ended: watch::Receiver<bool>,
+    /// The signal that ended it; 0: none.
+    signal: AtomicI32,
 }
 
 #[async_trait]
 impl ProcessControl for FakeProcess {
-    async fn wait(self: Box<Self>) -> Result<Outcome, SandboxError> {
-        tokio::time::sleep(self.takes).await;
-        Ok(self.outcome)
+    async fn wait(mut self: Box<Self>) -> Result<Outcome, SandboxError> {
+        let with = |status| Outcome { status, ..self.outcome };
+        let signal = self.signal.load(Ordering::SeqCst);
+        if signal != 0 {
+            return Ok(with(Status::Signal(signal)));
+        }
+        let cancelled = with(Status::Killed(KilledBy::Cancelled));
+        tokio::select! {
+            biased;
+            () = tokio::time::sleep(self.outcome.usage.wall) => Ok(self.outcome),
+            // Its sandbox was terminated, or dropped.
+            _ = self.ended.wait_for(|ended| *ended) => Ok(cancelled),
+        }
     }
 
-    async fn signal(&self, _signal: i32) -> Result<(), SandboxError> {
+    async fn signal(&self, signal: i32) -> Result<(), SandboxError> {
+        if !self.outcome.usage.wall.is_zero() {
+            self.signal.store(signal, Ordering::SeqCst);
+        }
         Ok(())
     }
 
