@@ -8,6 +8,7 @@
 
 mod architecture;
 mod cli;
+mod compiled;
 mod conformance;
 mod dataset;
 mod docker;
@@ -16,4 +17,5 @@ mod images;
 mod kill_resume;
 mod layers;
 mod mini;
+mod ordinary;
 mod run;
