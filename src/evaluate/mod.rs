@@ -140,6 +140,12 @@ async fn run_in_sandbox(
     fs::write(scribe.dir.join("patch.diff"), patch)?;
     let mut log = InstanceLog::create(&scribe.dir.join("run_instance.log"))?;
     let sandbox = backend.create(image, &sandbox_options(options)).await?;
+    // A verdict is read by itself, far from the run that says so.
+    let caveats = backend.caveats();
+    for caveat in &caveats {
+        log.info(format_args!("Not enforced on this machine: {caveat}"))?;
+    }
+    scribe.record.notes.extend(caveats);
     log.info(format_args!(
         "Sandbox for {} started on {} back-end",
         task.instance.id,

@@ -13,7 +13,7 @@ mod key;
 mod lock;
 mod names;
 mod oci;
-mod owners;
+pub(crate) mod owners;
 mod prune;
 mod record;
 mod remove;

@@ -4,7 +4,8 @@ use super::lock::{self, UseGuard};
 use super::record::{self, LayerRecord};
 use super::workshop::{NewLayer, Workshop};
 use super::{
-    ImageEntry, ImageKey, LayerKey, Marks, NewImage, StoreError, StoredImage, remove_tree, usage,
+    ImageEntry, ImageKey, LayerKey, Marks, NewImage, StoreError, StoredImage, owners, remove_tree,
+    usage,
 };
 use jiff::Timestamp;
 use rustix::fs::{Mode, XattrFlags};
@@ -264,6 +265,10 @@ impl Store {
         let home = self.layer_home(&key);
         if self.layer(&key)?.is_some() {
             return Ok(());
+        }
+        if self.inner.marks == Marks::User {
+            // What a sandbox closed is closed to us too.
+            owners::open_up(&directory.join("fs"))?;
         }
         let used = usage::of_tree(&directory.join("fs"))?;
         let layer = LayerRecord {

@@ -18,4 +18,5 @@ mod kill_resume;
 mod layers;
 mod mini;
 mod ordinary;
+mod rootless;
 mod run;

@@ -2,6 +2,7 @@
 
 use super::writer::{Meta, TarWriter};
 use crate::layers::StoreError;
+use crate::layers::owners::{ATTRIBUTE, from_attribute};
 use crate::layers::unpack::{Owner, Xattr, is_portable};
 use rustix::fs::{
     AtFlags, CWD, Dir, FileType, Mode, OFlags, ResolveFlags, Stat, fgetxattr, flistxattr, openat,
@@ -56,6 +57,32 @@ impl Source {
             }
         }
         Err(Errno::AGAIN)
+    }
+
+    /// Who a file really belongs to: what it carries itself, else what is written down beside the
+    /// layer, else what the disk says, where whatever is ours is root's inside.
+    fn owner(&self, path: &[u8], file: Option<&OwnedFd>, stat: &Stat) -> Owner {
+        let mut owner = Owner { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777 };
+        if !self.marks {
+            return owner;
+        }
+        let mut value = [0; 64];
+        let carried = file.and_then(|file| fgetxattr(file, ATTRIBUTE, &mut value[..]).ok());
+        if let Some(carried) =
+            carried.and_then(|length| from_attribute(&value[..length], stat.st_mode))
+        {
+            return carried;
+        }
+        if let Some(written) = self.owners.get(path) {
+            return *written;
+        }
+        if owner.uid == rustix::process::geteuid().as_raw() {
+            owner.uid = 0;
+        }
+        if owner.gid == rustix::process::getegid().as_raw() {
+            owner.gid = 0;
+        }
+        owner
     }
 
     /// For `map_err`: names a path below.
@@ -199,7 +226,7 @@ impl<W: Write> Walk<W> {
             return Err(StoreError::source_error(source.path.display(), why));
         }
         let name = if name.is_empty() { b"./".to_vec() } else { [name, b"/"].concat() };
-        let meta = meta(&name, b'5', stat, source.owners.get(path));
+        let meta = meta(&name, b'5', stat, source.owner(path, Some(handle), stat));
         Ok(self.writer.header(&Meta { xattrs: &xattrs, ..meta })?)
     }
 
@@ -213,7 +240,7 @@ impl<W: Write> Walk<W> {
         let source = &self.sources[index];
         let (_, last) =
             path.split_at(path.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1));
-        let owner = source.owners.get(path);
+        let owner = source.owner(path, None, stat);
         if stat.st_nlink > 1
             && let Some(first) = self.links.get(&(index, stat.st_ino))
         {
@@ -232,6 +259,7 @@ impl<W: Write> Walk<W> {
                 let xattrs =
                     attributes(&file).map_err(source.failed("read the attributes of", path))?;
                 let size = u64::try_from(stat.st_size).unwrap_or(0);
+                let owner = source.owner(path, Some(&file), stat);
                 let meta = meta(name, b'0', stat, owner);
                 self.writer.header(&Meta { size, xattrs: &xattrs, ..meta })?;
                 self.writer.content(std::fs::File::from(file), size)?;
@@ -252,10 +280,8 @@ impl<W: Write> Walk<W> {
     }
 }
 
-/// A header from what the disk says, and what is written down beside it.
-fn meta<'a>(path: &'a [u8], flag: u8, stat: &Stat, owner: Option<&Owner>) -> Meta<'a> {
-    let disk = Owner { uid: stat.st_uid, gid: stat.st_gid, mode: stat.st_mode & 0o7777 };
-    let owner = owner.copied().unwrap_or(disk);
+/// A header from what the disk says, and the true owner.
+fn meta<'a>(path: &'a [u8], flag: u8, stat: &Stat, owner: Owner) -> Meta<'a> {
     Meta {
         path,
         flag,

@@ -1,9 +1,10 @@
 //! Owners, modes, times and extended attributes of what is unpacked.
 
 use super::entry::Entry;
+use crate::layers::owners::{ATTRIBUTE, to_attribute};
 use rustix::fs::{
-    Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, fchmod, fchown, fsetxattr,
-    futimens,
+    FileType, Gid, Mode, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, fchmod, fchown,
+    fsetxattr, futimens,
 };
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -67,6 +68,9 @@ impl Attributes {
             Owners::Record => mode |= if directory { 0o700 } else { 0o600 },
         }
         fchmod(file, Mode::from_raw_mode(mode))?;
+        if owners == Owners::Record {
+            self.carry(file, mode, directory)?;
+        }
         let mut left_out = 0;
         for (name, value) in &self.xattrs {
             match fsetxattr(file, name.as_slice(), value, XattrFlags::empty()) {
@@ -85,6 +89,20 @@ impl Attributes {
         }
         futimens(file, &self.times())?;
         Ok(left_out)
+    }
+
+    /// Writes the owner on the file itself: beside the layer it would be lost when an overlay
+    /// copies the file up.
+    fn carry(&self, file: BorrowedFd<'_>, mode: u32, directory: bool) -> Result<(), Errno> {
+        let kind = if directory { FileType::Directory } else { FileType::RegularFile };
+        let Some(value) = to_attribute(self.owner, kind.as_raw_mode() | mode) else {
+            return Ok(());
+        };
+        match fsetxattr(file, ATTRIBUTE, value.as_bytes(), XattrFlags::empty()) {
+            // Then only what is written down beside the layer knows.
+            Err(Errno::OPNOTSUPP | Errno::PERM | Errno::NOSPC) => Ok(()),
+            other => other,
+        }
     }
 
     pub(super) fn uid(&self) -> Uid {
@@ -109,9 +127,10 @@ fn id(id: u64) -> u32 {
 }
 
 /// Whether an attribute may come from an archive. `trusted.*` and `user.overlay.*` steer
-/// overlayfs (redirects, whiteouts) and are this store's alone; labels are the machine's.
+/// overlayfs (redirects, whiteouts) and are this store's alone, as is the owner that a file carries;
+/// labels are the machine's.
 pub(crate) fn is_portable(name: &[u8]) -> bool {
-    if name.starts_with(b"user.overlay.") {
+    if name.starts_with(b"user.overlay.") || name == ATTRIBUTE.as_bytes() {
         return false;
     }
     name.starts_with(b"user.")

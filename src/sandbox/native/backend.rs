@@ -7,8 +7,8 @@ use super::leftovers;
 use super::network::HostView;
 use super::{copy, sys, watch};
 use crate::layers::{
-    ImageConfig, ImageKey, LayerKey, Store, StoreError, StoredImage, host, import_archive,
-    import_directory, import_tar, remove_tree,
+    ImageConfig, ImageKey, LayerKey, Store, StoreError, StoredImage, export_image, host,
+    import_archive, import_directory, import_tar, remove_tree,
 };
 use crate::model::Usage;
 use crate::sandbox::{
@@ -103,6 +103,22 @@ impl NativeBackend {
         });
         runtime.spawn(watch::watch(Arc::downgrade(&inner)));
         Ok(Arc::new(Self { inner }))
+    }
+}
+
+impl NativeBackend {
+    /// An image as the store has it, with the owners that are written down.
+    fn export_from_store(&self, image: ImageKey) -> Result<ByteStream, SandboxError> {
+        let step = || SandboxError::step("make a pipe");
+        let (reader, writer) = std::io::pipe().map_err(step())?;
+        let reader = tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into());
+        let reader = reader.map_err(step())?;
+        self.inner.image(&image)?;
+        let store = self.inner.store.clone();
+        let writing = tokio::task::spawn_blocking(move || {
+            export_image(&store, &image, writer, true).map_err(std::io::Error::other)
+        });
+        Ok(Box::new(copy::Joined::new(reader, writing)))
     }
 }
 
@@ -222,11 +238,16 @@ impl Backend for NativeBackend {
     fn caveats(&self) -> Vec<String> {
         let mut caveats = self.inner.cgroups.missing.clone();
         if !self.inner.cgroups.limits_memory() {
-            caveats.push("memory is watched, not limited: a burst may exceed its limit".to_owned());
+            caveats.push(
+                "memory is watched, not limited: a burst may exceed its limit before it is seen"
+                    .to_owned(),
+            );
         }
         if !self.inner.is_root() {
             caveats.push(
-                "files inside belong to one user: changing owners is not possible".to_owned(),
+                "root is the only user inside: commands of other users run as root, and the owners \
+                 that files are given are written down but not in force"
+                    .to_owned(),
             );
         }
         caveats
@@ -279,6 +300,10 @@ impl Backend for NativeBackend {
     }
 
     async fn export(&self, image: &ImageKey) -> Result<ByteStream, SandboxError> {
+        if !self.inner.is_root() {
+            // In a sandbox all files are root's.
+            return self.export_from_store(*image);
+        }
         let sandbox = self.create(image, &SandboxOptions::default()).await?;
         match sandbox.copy_out("/", u64::MAX).await? {
             Content::Tar(stream) => Ok(Box::new(copy::Holding::new(stream, sandbox))),

@@ -1,7 +1,8 @@
 //! From what a sandbox wrote to a layer: by rename when nothing more is done in it, else by copy.
 
 use super::handle::Shared;
-use crate::layers::{ImageKey, NewImage, Store};
+use crate::layers::owners::open_up;
+use crate::layers::{ImageKey, Marks, NewImage, Store};
 use crate::sandbox::{Sandbox, SandboxError};
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Stat, Timestamps, Uid};
 use rustix::io::Errno;
@@ -13,6 +14,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::task::JoinHandle;
 
 /// How a layer is taken.
 #[derive(Clone, Copy)]
@@ -43,6 +45,10 @@ pub(super) fn take(
         return adopted.map_err(store_failed);
     }
     let layer = store.begin().map_err(store_failed)?;
+    if store.marks() == Marks::User {
+        // What a sandbox closed is closed to us too.
+        open_up(&upper).map_err(SandboxError::step("open what a sandbox closed"))?;
+    }
     copy_tree(&upper, layer.root())
         .map_err(SandboxError::step(format!("copy what sandbox {} wrote", shared.name)))?;
     layer.commit(image).map_err(store_failed)
@@ -151,6 +157,37 @@ impl<R: AsyncRead + Unpin> AsyncRead for Holding<R> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.stream).poll_read(context, buffer)
+    }
+}
+
+/// A stream whose writer's error is an error at its end.
+pub(super) struct Joined<R> {
+    stream: R,
+    writing: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl<R> Joined<R> {
+    pub(super) fn new(stream: R, writing: JoinHandle<io::Result<()>>) -> Self {
+        Self { stream, writing: Some(writing) }
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Joined<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        std::task::ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+        if buffer.filled().len() > before || buffer.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let Some(writing) = &mut this.writing else { return Poll::Ready(Ok(())) };
+        let written = std::task::ready!(Pin::new(writing).poll(context));
+        this.writing = None;
+        Poll::Ready(written.unwrap_or_else(|error| Err(io::Error::other(error))))
     }
 }
 

@@ -37,6 +37,9 @@ pub(super) fn become_root() -> Result<Option<OwnedFd>, Fault> {
     fs_err::write("/proc/self/uid_map", format!("0 {} 1", uid.as_raw())).at(step)?;
     fs_err::write("/proc/self/gid_map", format!("0 {} 1", gid.as_raw())).at(step)?;
     make_private()?;
+    // Nothing may hold a burst of memory back: if the machine runs out, the kernel is to end
+    // sandboxes, not what else this user does. Where it is not to be had, nothing is lost.
+    let _ = fs_err::write("/proc/self/oom_score_adj", "500");
     Ok(None)
 }
 

@@ -36,8 +36,8 @@ pub(super) struct Birth<'a> {
 pub(super) fn run(mut birth: Birth<'_>) -> ! {
     sys::reset_sigchld(false);
     match perform(&mut birth) {
-        Ok(null) => {
-            let code = serve::serve(birth.control, null);
+        Ok((null, calls)) => {
+            let code = serve::serve(birth.control, null, calls);
             sys::exit_now(code)
         }
         Err(fault) => {
@@ -48,16 +48,22 @@ pub(super) fn run(mut birth: Birth<'_>) -> ! {
     }
 }
 
-/// Performs all operations; returns the sandbox's `/dev/null`.
-fn perform(birth: &mut Birth<'_>) -> Result<OwnedFd, Fault> {
-    let mut null = None;
+/// Performs all operations; returns the sandbox's `/dev/null`, and where calls come from that the
+/// filter leaves to us.
+fn perform(birth: &mut Birth<'_>) -> Result<(OwnedFd, Option<OwnedFd>), Fault> {
+    let (mut null, mut calls) = (None, None);
     for op in birth.setup {
         match op {
             SetupOp::CloseDescriptors => null = Some(close_descriptors(birth)?),
+            SetupOp::FilterCalls { one_user: true } => {
+                let filter = sys::install_asking_filter(&seccomp::program(true));
+                calls = Some(filter.at("load the filter of system calls")?);
+            }
             op => apply(op, birth)?,
         }
     }
-    null.ok_or_else(|| Fault { step: "close descriptors".to_owned(), errno: libc::EINVAL })
+    let missing = || Fault { step: "close descriptors".to_owned(), errno: libc::EINVAL };
+    Ok((null.ok_or_else(missing)?, calls))
 }
 
 fn apply(op: &SetupOp, birth: &Birth<'_>) -> Result<(), Fault> {
@@ -93,8 +99,8 @@ fn apply(op: &SetupOp, birth: &Birth<'_>) -> Result<(), Fault> {
             rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)
                 .at("become undumpable")
         }
-        SetupOp::FilterCalls => {
-            sys::install_filter(&seccomp::program()).at("load the filter of system calls")
+        SetupOp::FilterCalls { one_user } => {
+            sys::install_filter(&seccomp::program(*one_user)).at("load the filter of system calls")
         }
         SetupOp::CloseDescriptors => unreachable!("the caller does this one"),
     }

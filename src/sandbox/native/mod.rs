@@ -21,7 +21,8 @@
 //!
 //! Root inside is uid 100000 outside. Layers and uppers are seen through an id-mapped mount, so
 //! files on disk keep the owners they have inside. An ordinary user has no such range: then root
-//! inside is that user and nobody else exists, and overlays mark deletions in `user.*` attributes.
+//! inside is that user and nobody else exists; calls for others succeed all the same, and pid 1 writes down
+//! who was meant ([`pretend`]). Overlays then mark deletions in `user.*` attributes.
 //!
 //! Everything in a sandbox dies with its pid 1, by the kernel's rules of pid namespaces; its mounts
 //! go with its mount namespace, its memory file systems with those. What is left to clear away is
@@ -34,6 +35,9 @@ mod cgroup;
 mod copy;
 mod den;
 mod files;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzed;
 mod handle;
 mod init;
 mod keeper;
@@ -41,6 +45,7 @@ mod launcher;
 mod leftovers;
 mod netns;
 mod network;
+mod pretend;
 mod probe;
 mod processes;
 mod proto;

@@ -2,6 +2,8 @@
 //! `SOCK_SEQPACKET` socket, as JSON, with descriptors beside it. Long messages go in a sealed
 //! memory file that is passed as the last descriptor.
 
+#[cfg(test)]
+mod laws;
 mod words;
 
 pub(super) use words::{
@@ -37,8 +39,7 @@ pub(super) fn send(
     message: &impl Serialize,
     descriptors: &[BorrowedFd<'_>],
 ) -> Result<(), Errno> {
-    let mut bytes = vec![TAG_INLINE];
-    serde_json::to_writer(&mut bytes, message).map_err(|_| Errno::INVAL)?;
+    let bytes = packed(message)?;
     if bytes.len() <= INLINE {
         return send_packet(socket.as_fd(), &bytes, descriptors);
     }
@@ -48,7 +49,15 @@ pub(super) fn send(
     send_packet(socket.as_fd(), &[TAG_FILE], &descriptors)
 }
 
-fn send_packet(
+/// A message as it stands in a packet, however long.
+pub(super) fn packed(message: &impl Serialize) -> Result<Vec<u8>, Errno> {
+    let mut bytes = vec![TAG_INLINE];
+    serde_json::to_writer(&mut bytes, message).map_err(|_| Errno::INVAL)?;
+    Ok(bytes)
+}
+
+/// Sends bytes as they are.
+pub(super) fn send_packet(
     socket: BorrowedFd<'_>,
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],

@@ -28,7 +28,14 @@ enum Rule {
     Ioctl,
     /// By the personality asked for.
     Personality,
+    /// Answered by pid 1.
+    Ask,
+    /// By the mode in this argument: device nodes are asked for.
+    Node(u32),
 }
+
+/// Answered with success, and nothing done.
+const PRETEND: Rule = Rule::Refuse(0);
 
 const NOT_PERMITTED: Rule = Rule::Refuse(1);
 const NOT_IMPLEMENTED: Rule = Rule::Refuse(38);
@@ -117,20 +124,46 @@ const FORBIDDEN_HERE: &[i64] = &[
 #[cfg(not(target_arch = "x86_64"))]
 const FORBIDDEN_HERE: &[i64] = &[];
 
-/// The filter.
-pub(super) fn program() -> Vec<Instruction> {
+/// Changes of identity, to which there is none in a sandbox with a single user.
+const IDENTITY: [i64; 9] = [
+    libc::SYS_setuid,
+    libc::SYS_setgid,
+    libc::SYS_setgroups,
+    libc::SYS_setreuid,
+    libc::SYS_setregid,
+    libc::SYS_setresuid,
+    libc::SYS_setresgid,
+    libc::SYS_setfsuid,
+    libc::SYS_setfsgid,
+];
+
+/// Changes of owner.
+#[cfg(target_arch = "x86_64")]
+const OWNER: [i64; 4] = [libc::SYS_chown, libc::SYS_lchown, libc::SYS_fchown, libc::SYS_fchownat];
+#[cfg(not(target_arch = "x86_64"))]
+const OWNER: [i64; 2] = [libc::SYS_fchown, libc::SYS_fchownat];
+
+/// What makes nodes, and the argument that says of which kind.
+#[cfg(target_arch = "x86_64")]
+const NODES: [(i64, u32); 2] = [(libc::SYS_mknod, 1), (libc::SYS_mknodat, 2)];
+#[cfg(not(target_arch = "x86_64"))]
+const NODES: [(i64, u32); 1] = [(libc::SYS_mknodat, 2)];
+
+/// The filter. With `one_user`, for sandboxes that have no user but root, becoming another user
+/// succeeds and does nothing, and giving files to one is left to pid 1 (see [`super::pretend`]).
+pub(super) fn program(one_user: bool) -> Vec<Instruction> {
     let mut code = vec![
         load(4), // the architecture
         jump(EQUAL, ARCHITECTURE, 1, 0),
         answer(NOT_PERMITTED),
         load(0), // the call's number
     ];
-    search(&ranges(), &mut code);
+    search(&ranges(one_user), &mut code);
     code
 }
 
 /// The rules as ranges of call numbers: each begins here and lasts until the next.
-fn ranges() -> Vec<(u32, Rule)> {
+fn ranges(one_user: bool) -> Vec<(u32, Rule)> {
     let number = |call: i64| u32::try_from(call).expect("call numbers are small");
     let mut special: BTreeMap<u32, Rule> = BTreeMap::new();
     for call in FORBIDDEN.iter().chain(FORBIDDEN_HERE) {
@@ -143,6 +176,11 @@ fn ranges() -> Vec<(u32, Rule)> {
     special.insert(number(libc::SYS_socket), Rule::Socket);
     special.insert(number(libc::SYS_ioctl), Rule::Ioctl);
     special.insert(number(libc::SYS_personality), Rule::Personality);
+    if one_user {
+        special.extend(IDENTITY.map(|call| (number(call), PRETEND)));
+        special.extend(OWNER.map(|call| (number(call), Rule::Ask)));
+        special.extend(NODES.map(|(call, mode)| (number(call), Rule::Node(mode))));
+    }
     let mut ranges: Vec<(u32, Rule)> = Vec::new();
     for call in 0..=NEWEST + 1 {
         let rule = match special.get(&call) {
@@ -184,7 +222,15 @@ fn decide(rule: Rule, code: &mut Vec<Instruction>) {
         block
     };
     match rule {
-        Rule::Allow | Rule::Refuse(_) => code.push(answer(rule)),
+        Rule::Allow | Rule::Refuse(_) | Rule::Ask => code.push(answer(rule)),
+        Rule::Node(argument) => code.extend([
+            load(16 + 8 * argument),
+            Instruction { code: MASK, jt: 0, jf: 0, k: libc::S_IFMT },
+            jump(EQUAL, libc::S_IFCHR, 2, 0),
+            jump(EQUAL, libc::S_IFBLK, 1, 0),
+            answer(Rule::Allow),
+            answer(Rule::Ask),
+        ]),
         Rule::Clone => code.extend([
             load(16),
             jump(ANY_BIT, NAMESPACES, 0, 1),
@@ -202,6 +248,7 @@ const RETURN: u16 = 0x06; // BPF_RET | BPF_K
 const EQUAL: u16 = 0x15; // BPF_JMP | BPF_JEQ | BPF_K
 const AT_LEAST: u16 = 0x35; // BPF_JMP | BPF_JGE | BPF_K
 const ANY_BIT: u16 = 0x45; // BPF_JMP | BPF_JSET | BPF_K
+const MASK: u16 = 0x54; // BPF_ALU | BPF_AND | BPF_K
 
 /// Loads 32 bits of what the kernel tells of the call.
 fn load(offset: u32) -> Instruction {
@@ -215,6 +262,7 @@ fn jump(code: u16, k: u32, jt: u8, jf: u8) -> Instruction {
 fn answer(rule: Rule) -> Instruction {
     let k = match rule {
         Rule::Refuse(errno) => 0x0005_0000 | u32::from(errno),
+        Rule::Ask => 0x7fc0_0000, // SECCOMP_RET_USER_NOTIF
         _ => 0x7fff_0000,
     };
     Instruction { code: RETURN, jt: 0, jf: 0, k }
@@ -229,7 +277,7 @@ mod tests {
     const MISSING: u32 = 0x0005_0026;
 
     /// Runs the filter as the kernel would.
-    fn run(code: &[Instruction], architecture: u32, call: u32, arguments: [u32; 2]) -> u32 {
+    fn run(code: &[Instruction], architecture: u32, call: u32, arguments: [u32; 3]) -> u32 {
         let mut at = 0;
         let mut value = 0;
         loop {
@@ -242,11 +290,16 @@ mod tests {
                         4 => architecture,
                         16 => arguments[0],
                         24 => arguments[1],
+                        32 => arguments[2],
                         other => panic!("nothing is at {other}"),
                     };
                     continue;
                 }
                 RETURN => return instruction.k,
+                MASK => {
+                    value &= instruction.k;
+                    continue;
+                }
                 EQUAL => value == instruction.k,
                 AT_LEAST => value >= instruction.k,
                 ANY_BIT => value & instruction.k != 0,
@@ -256,13 +309,50 @@ mod tests {
         }
     }
 
-    fn asked(call: i64, arguments: [u32; 2]) -> u32 {
-        run(&program(), ARCHITECTURE, u32::try_from(call).unwrap(), arguments)
+    fn asked(call: i64, [first, second]: [u32; 2]) -> u32 {
+        let call = u32::try_from(call).unwrap();
+        run(&program(false), ARCHITECTURE, call, [first, second, 0])
+    }
+
+    #[test]
+    fn with_one_user_becoming_another_does_nothing_and_owners_are_asked_for() {
+        let code = program(true);
+        assert!(code.len() < 250, "{} instructions are no search any more", code.len());
+        let ask = |call: i64, mode: u32| {
+            run(&code, ARCHITECTURE, u32::try_from(call).unwrap(), [mode, mode, mode])
+        };
+        let answered = 0x7fc0_0000;
+        for call in IDENTITY {
+            assert_eq!(ask(call, 0), 0x0005_0000, "call {call}");
+        }
+        for call in OWNER {
+            assert_eq!(ask(call, 0), answered, "call {call}");
+        }
+        for (call, _) in NODES {
+            assert_eq!(ask(call, libc::S_IFCHR | 0o666), answered, "call {call}");
+            assert_eq!(ask(call, libc::S_IFBLK), answered, "call {call}");
+            for other in [libc::S_IFREG, libc::S_IFIFO | 0o644, libc::S_IFSOCK, 0] {
+                assert_eq!(ask(call, other), ALLOWED, "call {call}, mode {other:o}");
+            }
+        }
+        // All else is as with many users.
+        let changed = |call: i64| {
+            IDENTITY.contains(&call)
+                || OWNER.contains(&call)
+                || NODES.iter().any(|(node, _)| *node == call)
+        };
+        let many = program(false);
+        for call in (0..600_u32).filter(|call| !changed(i64::from(*call))) {
+            for value in [0, 38, 0x5412, 0x1000_0000] {
+                let run = |code| run(code, ARCHITECTURE, call, [value; 3]);
+                assert_eq!(run(&code), run(&many), "call {call}");
+            }
+        }
     }
 
     #[test]
     fn every_call_is_answered_as_its_rule_says() {
-        let code = program();
+        let code = program(false);
         assert!(code.len() < 200, "{} instructions are no search any more", code.len());
         let forbidden: Vec<i64> = FORBIDDEN.iter().chain(FORBIDDEN_HERE).copied().collect();
         let special = [libc::SYS_clone3, libc::SYS_personality];
@@ -273,8 +363,8 @@ mod tests {
                 _ if call > NEWEST => MISSING,
                 _ => ALLOWED,
             };
-            assert_eq!(run(&code, ARCHITECTURE, call, [1, 1]), expected, "call {call}");
-            assert_eq!(run(&code, 0x4000_0003, call, [1, 1]), REFUSED, "call {call} of i386");
+            assert_eq!(run(&code, ARCHITECTURE, call, [1; 3]), expected, "call {call}");
+            assert_eq!(run(&code, 0x4000_0003, call, [1; 3]), REFUSED, "call {call} of i386");
         }
     }
 

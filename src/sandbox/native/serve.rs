@@ -5,7 +5,7 @@ use super::proto::{
 };
 use super::sys::{self, Spawn, Spawner};
 use super::users::{self, Identity};
-use super::{files, processes};
+use super::{files, pretend, processes};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
@@ -22,21 +22,28 @@ struct Server {
     spawner: Spawner,
     /// Main processes that run, and their commands' numbers.
     running: HashMap<i32, u64>,
+    /// Where calls come from that the filter leaves to us: then root is the only user.
+    calls: Option<OwnedFd>,
 }
 
 /// Serves until the keeper closes the socket; returns the exit code.
-pub(super) fn serve(control: OwnedFd, null: OwnedFd) -> i32 {
+pub(super) fn serve(control: OwnedFd, null: OwnedFd, calls: Option<OwnedFd>) -> i32 {
     let Ok(children) = sys::signal_fd() else { return 2 };
-    let mut server = Server { control, null, spawner: Spawner::new(), running: HashMap::new() };
+    let (spawner, running) = (Spawner::new(), HashMap::new());
+    let mut server = Server { control, null, spawner, running, calls };
     loop {
-        let mut ready =
-            [PollFd::new(&server.control, PollFlags::IN), PollFd::new(&children, PollFlags::IN)];
+        let calls = server.calls.as_ref().unwrap_or(&children);
+        let mut ready = [&server.control, &children, calls]
+            .map(|descriptor| PollFd::new(descriptor, PollFlags::IN));
         match poll(&mut ready, None) {
             Ok(_) => {}
             Err(Errno::INTR) => continue,
             Err(_) => return 3,
         }
-        let [asked, ended] = [&ready[0], &ready[1]].map(|fd| !fd.revents().is_empty());
+        let [asked, ended, called] = ready.map(|fd| !fd.revents().is_empty());
+        if let (true, Some(calls)) = (called, &server.calls) {
+            pretend::answer(calls);
+        }
         if ended && server.reap(&children).is_err() {
             return 4;
         }
@@ -81,7 +88,9 @@ impl Server {
     /// Starts a command; returns the other end of its terminal, if it has one.
     fn exec(&mut self, exec: &Exec, descriptors: Vec<OwnedFd>) -> Result<Option<OwnedFd>, Fault> {
         let user = users::identify(&exec.user)?;
-        let terminal = exec.terminal.map(|size| open_terminal(size, &user)).transpose()?;
+        // A call of our own that we are to answer would never be answered.
+        let owner = (user.uid != 0 && self.calls.is_none()).then_some((user.uid, user.gid));
+        let terminal = exec.terminal.map(|size| open_terminal(size, owner)).transpose()?;
         let mut passed = descriptors.into_iter();
         let mut streams: Vec<OwnedFd> = Vec::with_capacity(3);
         for stream in exec.streams {
@@ -97,14 +106,14 @@ impl Server {
             };
             streams.push(descriptor.at("take a stream")?);
         }
-        if terminal.is_none() && user.uid != 0 {
+        if let (true, Some((uid, gid))) = (terminal.is_none(), owner) {
             // So that it may open `/dev/stdout` and the like. A file of the keeper's cannot be
             // given away, and need not be.
             for stream in &streams[..] {
                 let _ = rustix::fs::fchown(
                     stream,
-                    Some(rustix::fs::Uid::from_raw(user.uid)),
-                    Some(rustix::fs::Gid::from_raw(user.gid)),
+                    Some(rustix::fs::Uid::from_raw(uid)),
+                    Some(rustix::fs::Gid::from_raw(gid)),
                 );
             }
         }
@@ -208,7 +217,7 @@ fn candidates(program: &str, env: &[String]) -> Vec<String> {
 }
 
 /// A terminal of the sandbox's own: the end for the keeper, and the end for the command.
-fn open_terminal(size: (u16, u16), user: &Identity) -> Result<(OwnedFd, OwnedFd), Fault> {
+fn open_terminal(size: (u16, u16), owner: Option<(u32, u32)>) -> Result<(OwnedFd, OwnedFd), Fault> {
     let step = "open a terminal";
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let outer = rustix::fs::open("/dev/pts/ptmx", flags, Mode::empty()).at(step)?;
@@ -218,8 +227,8 @@ fn open_terminal(size: (u16, u16), user: &Identity) -> Result<(OwnedFd, OwnedFd)
     let (columns, rows) = size;
     let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     rustix::termios::tcsetwinsize(&outer, size).at(step)?;
-    if user.uid != 0 {
-        rustix::fs::fchown(&inner, Some(rustix::fs::Uid::from_raw(user.uid)), None).at(step)?;
+    if let Some((uid, _)) = owner {
+        rustix::fs::fchown(&inner, Some(rustix::fs::Uid::from_raw(uid)), None).at(step)?;
     }
     Ok((outer, inner))
 }

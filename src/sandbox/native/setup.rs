@@ -60,7 +60,10 @@ pub(super) enum SetupOp {
     /// Nobody inside may look into pid 1 or trace it.
     Undumpable,
     /// Loads the filter of system calls.
-    FilterCalls,
+    FilterCalls {
+        /// Root is the only user there is, and pid 1 answers for what needs others.
+        one_user: bool,
+    },
 }
 
 /// Resource limits that are set.
@@ -159,7 +162,7 @@ pub(super) fn plan(limits: &Limits, machine: &Machine, hostname: &str) -> Vec<Se
         CloseDescriptors,
         DieWithParent,
         Undumpable,
-        FilterCalls,
+        FilterCalls { one_user: !machine.many_ids },
     ]);
     ops
 }
@@ -222,7 +225,7 @@ mod tests {
         assert!(proc < at(SetupOp::HideFile("proc/kcore".to_owned())));
         assert!(proc < at(SetupOp::PivotRoot), "proc needs the zygote's own in view");
         assert!(at(SetupOp::KeepCapabilities(CAPABILITIES)) < at(SetupOp::DieWithParent));
-        assert_eq!(at(SetupOp::FilterCalls), ops.len() - 1);
+        assert_eq!(at(SetupOp::FilterCalls { one_user: false }), ops.len() - 1);
     }
 
     #[test]

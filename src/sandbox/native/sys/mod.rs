@@ -2,9 +2,11 @@
 //! functions. Every block names the invariant it rests on.
 #![expect(unsafe_code, reason = "this folder is where it is allowed")]
 
+mod notify;
 mod process;
 mod spawn;
 
+pub(super) use notify::{Call, answer_call, install_asking_filter, next_call, still_waits};
 pub(super) use process::{
     CloneRequest, Cloned, block_signals, clone_process, exit_now, fork, kill_everyone,
     reset_sigchld, reset_signals, signal_fd, wait_any,

@@ -1,0 +1,151 @@
+//! What is said is what is heard, whatever it is.
+
+use super::*;
+use crate::sandbox::native::setup::{Rlimit, SetupOp};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
+use std::fmt::Debug;
+
+/// Text as programs make it: quotes, control characters, all planes.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof!["[a-z/=_]{0,20}", any::<String>(), "\\PC{0,8}", "[\\x00-\\x1f\"\\\\]{0,8}"]
+}
+
+fn fault() -> impl Strategy<Value = Fault> {
+    (text(), any::<i32>()).prop_map(|(step, errno)| Fault { step, errno })
+}
+
+fn stream() -> impl Strategy<Value = Stream> {
+    prop_oneof![Just(Stream::Null), Just(Stream::Passed), Just(Stream::Stdout)]
+}
+
+fn work() -> impl Strategy<Value = Work> {
+    let files = prop_oneof![
+        (text(), any::<u32>()).prop_map(|(path, mode)| FileWork::Write { path, mode }),
+        text().prop_map(|path| FileWork::Unpack { path }),
+        (text(), any::<u64>()).prop_map(|(path, limit)| FileWork::Send { path, limit }),
+    ];
+    prop_oneof![vec(text(), 0..6).prop_map(Work::Program), files.prop_map(Work::Files)]
+}
+
+fn asked_of_init() -> impl Strategy<Value = InitRequest> {
+    let exec = (
+        any::<u64>(),
+        work(),
+        vec(text(), 0..6),
+        (text(), text()),
+        [stream(), stream(), stream()],
+        any::<Option<(u16, u16)>>(),
+    );
+    prop_oneof![
+        exec.prop_map(|(id, work, env, (workdir, user), streams, terminal)| {
+            InitRequest::Exec(Box::new(Exec { id, work, env, workdir, user, streams, terminal }))
+        }),
+        (any::<u64>(), any::<i32>(), any::<bool>())
+            .prop_map(|(id, signal, tree)| InitRequest::Signal { id, signal, tree }),
+        any::<bool>().prop_map(|stop| InitRequest::Stop { stop }),
+    ]
+}
+
+fn said_by_init() -> impl Strategy<Value = InitReply> {
+    prop_oneof![
+        fault().prop_map(InitReply::SetupFailed),
+        any::<u64>().prop_map(|id| InitReply::Started { id }),
+        (any::<u64>(), fault()).prop_map(|(id, fault)| InitReply::NotStarted { id, fault }),
+        (any::<u64>(), any::<i32>(), any::<[u64; 3]>()).prop_map(|(id, status, numbers)| {
+            let [user_us, system_us, max_rss_kib] = numbers;
+            InitReply::Ended(EndedExec { id, status, user_us, system_us, max_rss_kib })
+        }),
+        Just(InitReply::Stopped),
+    ]
+}
+
+fn operation() -> impl Strategy<Value = SetupOp> {
+    let rlimit = prop_oneof![Just(Rlimit::Core), Just(Rlimit::Files), Just(Rlimit::Processes)];
+    prop_oneof![
+        Just(SetupOp::BecomeRoot),
+        text().prop_map(SetupOp::HideFile),
+        (text(), text(), vec((text(), text()), 0..3), any::<u64>()).prop_map(
+            |(kind, target, options, attributes)| SetupOp::Mount {
+                kind,
+                target,
+                options,
+                attributes
+            }
+        ),
+        (rlimit, any::<u64>(), any::<u64>()).prop_map(|(resource, soft, hard)| SetupOp::Rlimit {
+            resource,
+            soft,
+            hard
+        }),
+        any::<u64>().prop_map(SetupOp::KeepCapabilities),
+        any::<bool>().prop_map(|one_user| SetupOp::FilterCalls { one_user }),
+    ]
+}
+
+fn said_by_zygote() -> impl Strategy<Value = ZygoteReply> {
+    prop_oneof![
+        any::<bool>().prop_map(|root| ZygoteReply::Started { root }),
+        Just(ZygoteReply::Settled),
+        (any::<i32>(), any::<Option<u32>>())
+            .prop_map(|(pid, netns)| ZygoteReply::Created { pid, netns }),
+        fault().prop_map(ZygoteReply::Failed),
+    ]
+}
+
+/// Sends a message with so many descriptors, and has it arrive.
+fn passes<T: Serialize + DeserializeOwned + Debug>(message: &T, count: usize) {
+    let flags = SocketFlags::CLOEXEC;
+    let (one, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    send(&one, message, &vec![one.as_fd(); count]).unwrap();
+    let (heard, descriptors) = receive::<T>(&other).unwrap().unwrap();
+    assert_eq!(format!("{heard:?}"), format!("{message:?}"));
+    assert_eq!(descriptors.len(), count);
+}
+
+/// Cuts and changes a message; what is made of it may be anything but a panic.
+fn survives<T: Serialize + DeserializeOwned + Debug>(message: &T, at: usize, byte: u8) {
+    let flags = SocketFlags::CLOEXEC;
+    let (one, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None).unwrap();
+    let mut bytes = packed(message).unwrap();
+    let at = at % bytes.len();
+    bytes[at] = byte;
+    for bytes in [&bytes[..], &bytes[..at]].into_iter().filter(|bytes| !bytes.is_empty()) {
+        if send_packet(one.as_fd(), bytes, &[]).is_ok() {
+            let _ = receive::<T>(&other);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn what_is_said_is_heard(
+        request in asked_of_init(),
+        reply in said_by_init(),
+        other in said_by_zygote(),
+        count in 0..60_usize,
+    ) {
+        passes(&request, count);
+        passes(&reply, count);
+        passes(&other, count);
+    }
+
+    #[test]
+    fn setups_arrive_as_they_were_decided(setup in vec(operation(), 0..40)) {
+        passes(&setup, 0);
+    }
+
+    #[test]
+    fn broken_messages_are_refused(
+        request in asked_of_init(),
+        reply in said_by_init(),
+        at in any::<usize>(),
+        byte in any::<u8>(),
+    ) {
+        survives(&request, at, byte);
+        survives(&reply, at, byte);
+    }
+}
