@@ -57,7 +57,7 @@ fn said_by_init() -> impl Strategy<Value = InitReply> {
             let [user_us, system_us, max_rss_kib] = numbers;
             InitReply::Ended(EndedExec { id, status, user_us, system_us, max_rss_kib })
         }),
-        Just(InitReply::Stopped),
+        any::<()>().prop_map(|()| InitReply::Stopped),
     ]
 }
 
@@ -87,7 +87,7 @@ fn operation() -> impl Strategy<Value = SetupOp> {
 fn said_by_zygote() -> impl Strategy<Value = ZygoteReply> {
     prop_oneof![
         any::<bool>().prop_map(|root| ZygoteReply::Started { root }),
-        Just(ZygoteReply::Settled),
+        any::<()>().prop_map(|()| ZygoteReply::Settled),
         (any::<i32>(), any::<Option<u32>>())
             .prop_map(|(pid, netns)| ZygoteReply::Created { pid, netns }),
         fault().prop_map(ZygoteReply::Failed),
