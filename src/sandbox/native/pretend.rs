@@ -12,7 +12,6 @@ use crate::layers::owners;
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, openat, openat2};
 use rustix::io::Errno;
 use std::ffi::OsStr;
-use std::fs::File;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::FileExt as _;
@@ -139,10 +138,10 @@ impl Asker {
 
     fn read_path(&self, address: u64) -> Result<PathBuf, Errno> {
         let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
-        let memory = File::open(self.proc("mem")).map_err(errno)?;
+        let memory = fs_err::File::open(self.proc("mem")).map_err(errno)?;
         let mut bytes = vec![0; PATH_MAX];
         // It ends early where the memory does.
-        let read = memory.read_at(&mut bytes, address).map_err(|_| Errno::FAULT)?;
+        let read = memory.file().read_at(&mut bytes, address).map_err(|_| Errno::FAULT)?;
         bytes.truncate(read);
         let end = bytes.iter().position(|&byte| byte == 0);
         bytes.truncate(end.ok_or(if read < PATH_MAX {
