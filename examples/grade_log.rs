@@ -44,6 +44,7 @@ fn instance(row: &Value) -> anyhow::Result<Instance> {
         difficulty: None,
         fail_to_pass: serde_json::from_value(row["FAIL_TO_PASS"].clone())?,
         pass_to_pass: serde_json::from_value(row["PASS_TO_PASS"].clone())?,
+        work_dir: "/testbed".to_owned(),
         image_name: String::new(),
         env: None,
         eval_script: String::new(),

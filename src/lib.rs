@@ -31,6 +31,9 @@ pub mod journal;
 // 10. What people and programs read of a run.
 pub mod report;
 
+// 10. …and runs judged anew from their logs.
+pub mod regrade;
+
 // 11. The conductor of a run.
 pub mod run;
 

@@ -22,6 +22,7 @@ fuzz_target!(|bytes: &[u8]| {
         difficulty: None,
         fail_to_pass: vec!["a".to_owned(), "b[".to_owned()],
         pass_to_pass: vec!["c".to_owned()],
+        work_dir: "/testbed".to_owned(),
         image_name: String::new(),
         env: None,
         eval_script: String::from_utf8_lossy(log).into_owned(),

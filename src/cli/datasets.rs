@@ -13,6 +13,7 @@ pub(super) fn run(command: DatasetsCommand, session: &Session) -> Result<u8, Fai
         DatasetsCommand::List => list(session),
         DatasetsCommand::Show(_) => show(session),
         DatasetsCommand::Validate(_) => validate(session),
+        DatasetsCommand::Convert(args) => super::convert::run(&args, session),
     }
 }
 

@@ -1,10 +1,15 @@
 //! The command line: text, flags, colours and files end here; below are values.
 
 mod args;
+mod bench_grade;
+mod convert;
 mod datasets;
 mod doctor;
 pub mod exit;
+mod explain;
+mod grade;
 mod images;
+mod parse;
 mod places;
 mod progress;
 mod run;
@@ -63,6 +68,10 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<u8, Failure> {
     match cli.command {
         Command::Images(command) => images::run(command, &session),
         Command::Datasets(command) => datasets::run(command, &session),
+        Command::Bench(args::BenchCommand::Grade(args)) => bench_grade::run(&args, &session),
+        Command::Grade(args) => grade::run(&args, &session),
+        Command::Explain(args) => explain::run(&args, &session),
+        Command::Parse(args) => parse::run(&args, &session),
         Command::Doctor(args) => doctor::run(&args, &session),
         Command::Sweep => sweep::run(&session),
         Command::Run(_) => run::run(&session),
@@ -78,9 +87,11 @@ fn load_settings(cli: &Cli) -> Result<Loaded, Failure> {
         |flags: &[&dyn settings::erased::Flags]| settings::load(&common.config, environment, flags);
     match &cli.command {
         Command::Run(args) => load(&[common, args]),
+        Command::Grade(args) => load(&[common, args]),
         Command::Images(Images::Build(args)) => load(&[common, args]),
         Command::Datasets(Datasets::Show(args)) => load(&[common, args, &args.named()]),
         Command::Datasets(Datasets::Validate(args)) => load(&[common, args, &args.named()]),
+        Command::Datasets(Datasets::Convert(args)) => load(&[common, args, &args.named()]),
         _ => load(&[common]),
     }
 }

@@ -1,7 +1,7 @@
 //! Where things are: the cache, and settings of a command as values of the library.
 
 use super::exit::Failure;
-use super::settings::{BackendName, NetworkName, Settings, Size};
+use super::settings::{BackendName, NetworkName, PolicyName, Settings, Size};
 use crate::dataset::{self, Dataset, LoadOptions, Selection};
 use crate::grade;
 use crate::image::ImageOptions;
@@ -135,6 +135,16 @@ pub(super) fn program(name: &str) -> Option<PathBuf> {
 
 fn output(size: Size) -> u64 {
     size.0.unwrap_or(u64::MAX / 16)
+}
+
+impl From<PolicyName> for grade::Policy {
+    fn from(name: PolicyName) -> Self {
+        match name {
+            PolicyName::Official => Self::Official,
+            PolicyName::Report => Self::Report,
+            PolicyName::Strict => Self::Strict,
+        }
+    }
 }
 
 impl From<NetworkName> for Network {

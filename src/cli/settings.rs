@@ -41,6 +41,7 @@ pub(super) struct Settings {
     pub(super) report_dir: PathBuf,
     pub(super) parallel: Option<usize>,
     pub(super) retries: u32,
+    pub(super) integrity: PolicyName,
     pub(super) rerun_changed: bool,
     pub(super) fail_under: Option<Share>,
     pub(super) max_infra: Option<usize>,
@@ -67,6 +68,15 @@ pub(super) struct Settings {
 pub(super) enum BackendName {
     Native,
     Docker,
+}
+
+/// A grading policy by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum PolicyName {
+    Official,
+    Report,
+    Strict,
 }
 
 /// A network policy by name.
@@ -112,7 +122,7 @@ enum Kind {
 }
 
 /// Every key, and how it is read from the environment.
-const KEYS: [(&str, Kind); 35] = [
+const KEYS: [(&str, Kind); 36] = [
     ("dataset", Kind::Text),
     ("split", Kind::Text),
     ("revision", Kind::Text),
@@ -130,6 +140,7 @@ const KEYS: [(&str, Kind); 35] = [
     ("report_dir", Kind::Text),
     ("parallel", Kind::Number),
     ("retries", Kind::Number),
+    ("integrity", Kind::Text),
     ("rerun_changed", Kind::Flag),
     ("fail_under", Kind::Text),
     ("max_infra", Kind::Number),

@@ -54,6 +54,16 @@ impl<'a> Fields<'a> {
         self.problems.push(problem);
     }
 
+    /// What has not been taken.
+    pub(super) fn rest(self) -> serde_json::Map<String, Value> {
+        self.row.fields
+    }
+
+    /// Text that stays where it is; what is no text is looked at by whoever takes it.
+    pub(super) fn peek(&self, name: &str) -> Option<String> {
+        self.row.fields.get(name).and_then(Value::as_str).map(str::to_owned)
+    }
+
     /// Takes a field whatever it holds; null is as good as absent.
     pub(super) fn value(&mut self, name: &str) -> Option<Value> {
         self.row.fields.swap_remove(name).filter(|value| !value.is_null())

@@ -6,7 +6,7 @@ use super::fields::{Fields, short};
 use super::read::Row;
 use super::recipe::Recipes;
 use super::script;
-use crate::model::{EnvSpec, EvalType, Instance, InstanceId, RepoSource};
+use crate::model::{EnvSpec, EvalType, Instance, InstanceId, RepoSource, TESTBED};
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,9 @@ impl Resolver<'_> {
         let eval_type = eval_type(&mut row, repo.as_deref().unwrap_or(""));
         let eval_script =
             eval_script(&mut row, env.as_deref(), &test_patch, base_commit.as_deref());
+        let work_dir = work_dir(&mut row);
         let instance = Instance {
+            work_dir,
             image_name: image.or_else(|| id.as_ref().map(image_name)).unwrap_or_default(),
             environment_setup_commit: commit(&mut row, "environment_setup_commit"),
             gold_patch: row.filled("patch"),
@@ -122,6 +124,16 @@ fn repo(row: &mut Fields<'_>) -> Option<String> {
     Some(text)
 }
 
+fn work_dir(row: &mut Fields<'_>) -> String {
+    let Some(path) = row.filled("work_dir") else { return TESTBED.to_owned() };
+    let steps_out = path.split('/').any(|part| part == "..");
+    if !path.starts_with('/') || path.len() < 2 || steps_out || path.contains(char::is_control) {
+        let what = format!("`{}` is no absolute path", short(&path));
+        row.wrong("work_dir", what, "write where the repository stands, for example `/testbed`");
+    }
+    path
+}
+
 fn commit(row: &mut Fields<'_>, name: &str) -> Option<String> {
     let text = row.filled(name)?;
     let valid = (7..=64).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -172,7 +184,8 @@ fn log_parser(
         row.wrong(
             "log_parser",
             what,
-            "take one of swebench's names, for example `parse_log_pytest`",
+            "take one of swebench's names, for example `parse_log_pytest`, another that `evalrun \
+             parse --list` shows, or `regex:` and a pattern with the groups `name` and `status`",
         );
     }
     name

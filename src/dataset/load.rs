@@ -5,9 +5,10 @@ use super::instance::Resolver;
 use super::names::{self, HubId, Location};
 use super::read::{self, Format};
 use super::recipe::Recipes;
-use super::{Dataset, LoadOptions, digest, hub};
+use super::{Dataset, LoadOptions, dialect, digest, hub};
 use crate::model::Instance;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -34,20 +35,37 @@ struct Rows {
     directory: Option<PathBuf>,
 }
 
+/// Told of every instance, with the row it was made of, in the 5.x format as far as the row goes.
+pub(super) type Keep<'a> = dyn FnMut(Map<String, Value>, &Instance) + Send + 'a;
+
 pub(super) async fn load(spec: &str, options: &LoadOptions) -> Result<Dataset, DatasetError> {
+    let rows = find(spec, options).await?;
+    read_all(rows, options, None)
+}
+
+pub(super) async fn load_with(
+    spec: &str,
+    options: &LoadOptions,
+    keep: &mut Keep<'_>,
+) -> Result<Dataset, DatasetError> {
+    let rows = find(spec, options).await?;
+    read_all(rows, options, Some(keep))
+}
+
+/// The files that hold the rows.
+async fn find(spec: &str, options: &LoadOptions) -> Result<Rows, DatasetError> {
     let (name, location) = names::resolve(spec, &options.registry)?;
-    let rows = match location {
-        Location::Hub(wanted) => from_hub(name, wanted, options).await?,
-        Location::Disk(path) if path.is_dir() => from_directory(name, &path, options)?,
-        Location::Disk(path) => Rows {
+    match location {
+        Location::Hub(wanted) => from_hub(name, wanted, options).await,
+        Location::Disk(path) if path.is_dir() => from_directory(name, &path, options),
+        Location::Disk(path) => Ok(Rows {
             name,
             split: options.split.clone().unwrap_or_else(|| DEFAULT_SPLIT.to_owned()),
             files: vec![path],
             envs: options.envs.clone(),
             directory: None,
-        },
-    };
-    read_all(rows, options)
+        }),
+    }
 }
 
 async fn from_hub(
@@ -63,6 +81,11 @@ async fn from_hub(
 fn from_directory(name: String, path: &Path, options: &LoadOptions) -> Result<Rows, DatasetError> {
     if path.join("dataset.toml").is_file() {
         return from_manifest(path, options);
+    }
+    if dialect::holds_tasks(path) {
+        let split = options.split.clone().unwrap_or_else(|| DEFAULT_SPLIT.to_owned());
+        let (files, envs) = (vec![path.to_owned()], options.envs.clone());
+        return Ok(Rows { name, split, files, envs, directory: None });
     }
     let split = options.split.clone().unwrap_or_else(|| DEFAULT_SPLIT.to_owned());
     let folders = [path.to_owned(), path.join("data")];
@@ -155,7 +178,11 @@ fn from_manifest(folder: &Path, options: &LoadOptions) -> Result<Rows, DatasetEr
     })
 }
 
-fn read_all(rows: Rows, options: &LoadOptions) -> Result<Dataset, DatasetError> {
+fn read_all(
+    rows: Rows,
+    options: &LoadOptions,
+    mut keep: Option<&mut Keep<'_>>,
+) -> Result<Dataset, DatasetError> {
     let mut problems = Problems::default();
     let mut found = Problems::default();
     let mut resolver = Resolver {
@@ -167,16 +194,25 @@ fn read_all(rows: Rows, options: &LoadOptions) -> Result<Dataset, DatasetError> 
     let mut instances: Vec<Instance> = Vec::new();
     for file in &rows.files {
         let mut count = 0;
-        read::rows(file, &mut |row| {
+        let mut take = |file: &Path, row: Result<read::Row, Problem>| {
             count += 1;
             let row = match row {
                 Ok(row) => row,
                 Err(problem) => return resolver.problems.push(problem),
             };
+            let Some(row) = dialect::translate(file, row, resolver.problems) else { return };
+            let kept = keep.is_some().then(|| row.fields.clone());
             if let Some(instance) = resolver.instance(file, row) {
+                if let (Some(keep), Some(kept)) = (&mut keep, kept) {
+                    keep(kept, &instance);
+                }
                 instances.push(instance);
             }
-        });
+        };
+        match file.is_dir() {
+            true => dialect::tasks(file, &mut take)?,
+            false => read::rows(file, &mut |row| take(file, row)),
+        }
         if count == 0 {
             let problem = Problem::new(file, "holds no row");
             resolver.problems.push(problem.hint("the file is empty: copy or download it again"));

@@ -5,6 +5,8 @@
 //! look at the whole input and report every problem they find, not the first alone.
 
 mod assets;
+mod convert;
+mod dialect;
 mod digest;
 mod embedded;
 mod error;
@@ -21,6 +23,7 @@ pub mod recipe;
 mod script;
 mod selection;
 
+pub use convert::convert;
 pub use digest::instance_digest;
 pub use error::{DatasetError, Place, Problem, Problems};
 pub use hub::{FetchedAssets, fetch_assets};

@@ -104,7 +104,7 @@ fn name(text: &str, prefix: &str) -> Option<String> {
 }
 
 /// Numbers of lines of the two sides, from what follows `@@ -`.
-fn hunk(ranges: &str) -> (u64, u64) {
+pub(super) fn hunk(ranges: &str) -> (u64, u64) {
     let mut parts = ranges.split(' ');
     let count = |part: Option<&str>| {
         let part = part.unwrap_or("").trim_start_matches('+');

@@ -10,8 +10,8 @@ use std::borrow::Cow;
 
 /// Where the repository stands in an image.
 const WORK_TREE: &str = "/testbed";
-const START: &str = ": '>>>>> Start Test Output'";
-const END: &str = ": '>>>>> End Test Output'";
+pub(super) const START: &str = ": '>>>>> Start Test Output'";
+pub(super) const END: &str = ": '>>>>> End Test Output'";
 /// Ends of names that are never handed to a test command.
 const NOT_TESTS: [&str; 11] =
     [".json", ".png", "csv", ".txt", ".md", ".jpg", ".jpeg", ".pkl", ".yml", ".yaml", ".toml"];
@@ -51,7 +51,7 @@ pub(super) fn generate(env: &EnvSpec, test_patch: &str, base_commit: Option<&str
 }
 
 /// The command that brings the test files to the state the test patch is made for.
-fn reset(changes: &[Change], base: &str) -> String {
+pub(super) fn reset(changes: &[Change], base: &str) -> String {
     let quoted = |paths: Vec<&str>| paths.into_iter().map(quoted).collect::<Vec<_>>().join(" ");
     let old: Vec<_> = changes.iter().filter_map(|change| change.old.as_deref()).collect();
     let new: Vec<_> = changes.iter().filter_map(|change| change.new.as_deref()).collect();
@@ -65,7 +65,16 @@ fn reset(changes: &[Change], base: &str) -> String {
 
 fn test_command(env: &EnvSpec, changes: &[Change]) -> String {
     let django = env.test_command.contains("runtests.py");
-    let mut command = env.test_command.clone();
+    env.test_command.clone() + &directives(changes, django)
+}
+
+/// The changed files that are tests, each with a blank before it.
+pub(super) fn test_files(changes: &[Change]) -> String {
+    directives(changes, false)
+}
+
+fn directives(changes: &[Change], django: bool) -> String {
+    let mut command = String::new();
     for change in changes {
         let path = change.name.as_str();
         if NOT_TESTS.iter().any(|end| path.ends_with(end)) {
@@ -88,7 +97,7 @@ fn django_label(path: &str) -> String {
 }
 
 /// A line that ends the here-document and does not occur in it.
-fn delimiter(text: &str) -> String {
+pub(super) fn delimiter(text: &str) -> String {
     let mut end = "EOF_114329324912".to_owned();
     while text.lines().any(|line| line == end) {
         end.push('_');
@@ -97,7 +106,7 @@ fn delimiter(text: &str) -> String {
 }
 
 /// The path as the shell takes it: quoted where it has to be.
-fn quoted(path: &str) -> Cow<'_, str> {
+pub(super) fn quoted(path: &str) -> Cow<'_, str> {
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%".contains(c) || !c.is_ascii();
     if !path.is_empty() && path.chars().all(plain) {
         return path.into();

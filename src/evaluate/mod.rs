@@ -20,6 +20,7 @@ use crate::model::{
 use crate::sandbox::{Backend, Content, Network, Sandbox, SandboxOptions};
 use fs_err as fs;
 use instance_log::InstanceLog;
+use patch::WorkTree;
 use std::path::{Path, PathBuf};
 
 use std::time::{Duration, Instant};
@@ -43,9 +44,6 @@ pub struct EvalOptions {
     /// Downloaded `image_assets`, by URL.
     pub assets: std::collections::HashMap<String, PathBuf>,
 }
-
-/// Where the work tree stands in every image.
-const TESTBED: &str = "/testbed";
 
 /// Evaluates one prediction in a new sandbox. Writes `patch.diff`, `eval.sh`, `test_output.txt`
 /// and `run_instance.log` into `dir`, which is made if it is not there.
@@ -175,20 +173,21 @@ async fn judge(
     log: &mut InstanceLog,
 ) -> Result<Verdict, EvaluateError> {
     let patch = task.prediction.patch.as_deref().unwrap_or("");
-    let applied = patch::apply(sandbox, patch, log).await?;
+    let tree = WorkTree { sandbox, path: &task.instance.work_dir };
+    let applied = tree.apply(patch, log).await?;
     scribe.phase_ended(Phase::Setup);
     let Some(applied_by) = applied else { return Ok(Verdict::PatchRejected) };
     scribe.record.applied_by = Some(applied_by);
 
     stage_assets(sandbox, task.instance, options).await?;
-    patch::log_diff(sandbox, "before", log).await?;
+    tree.log_diff("before", log).await?;
     let ran = script::run(sandbox, task.instance, options.timeout, scribe).await?;
     log.info(format_args!("Test runtime: {:.2} seconds", ran.wall.as_secs_f64()))?;
     if let script::End::Stopped(outcome) = ran.end {
         log.error(format_args!("The script was ended: {outcome:?}"))?;
         return Ok(Verdict::TestsStopped { outcome });
     }
-    patch::log_diff(sandbox, "after", log).await?;
+    tree.log_diff("after", log).await?;
     if ran.test_patch_missing {
         return Ok(Verdict::TestPatchRejected);
     }
@@ -220,28 +219,12 @@ fn grade_log(
         }
         script::End::Stopped(outcome) => (Verdict::TestsStopped { outcome }, outcome),
     };
-    Ok(stopped_by_a_limit(verdict, outcome, &mut scribe.record.notes))
+    Ok(grade::stopped_by_a_limit(verdict, outcome, &mut scribe.record.notes))
 }
 
 fn outcome_of(section: &Section) -> Outcome {
     match section {
         Section::Supervised { outcome, .. } | Section::TextOnly { outcome } => *outcome,
-    }
-}
-
-/// A log that cannot be judged because the sandbox met one of its limits is the program's doing,
-/// and says so; results that could be judged stand, with a note.
-fn stopped_by_a_limit(verdict: Verdict, outcome: Outcome, notes: &mut Vec<String>) -> Verdict {
-    let hit = outcome.limits_hit;
-    let limits = [(hit.memory, "memory"), (hit.pids, "processes"), (hit.disk, "disk")];
-    let met: Vec<&str> = limits.iter().filter(|limit| limit.0).map(|limit| limit.1).collect();
-    if met.is_empty() {
-        return verdict;
-    }
-    notes.push(format!("the sandbox met its limit of {}", met.join(", ")));
-    match verdict {
-        Verdict::LogUnusable { .. } => Verdict::TestsStopped { outcome },
-        other => other,
     }
 }
 
@@ -273,7 +256,7 @@ async fn stage_assets(
         };
         let bytes = fs::read(file)?.into();
         let content = Content::File { bytes, mode: 0o644 };
-        sandbox.copy_in(&format!("{TESTBED}/{}", asset.path), content).await?;
+        sandbox.copy_in(&format!("{}/{}", instance.work_dir, asset.path), content).await?;
     }
     Ok(())
 }

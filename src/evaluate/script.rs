@@ -10,7 +10,9 @@
 //! script that is changed on disk while it runs does not change what runs. (Parts that change how
 //! the shell reads, by `shopt` or aliases, are not.)
 
-use super::{EvaluateError, Scribe, patch, was_stopped};
+use super::patch::WorkTree;
+use super::{EvaluateError, Scribe, was_stopped};
+use crate::grade;
 use crate::grade::script::{self as eval_script, Cut, cut};
 use crate::model::{Instance, Outcome, Phase, Section, Status};
 use crate::sandbox::{Command, Content, Output, Sandbox};
@@ -21,6 +23,9 @@ use std::time::{Duration, Instant};
 
 /// Where the script stands inside, as the incumbent has it.
 const SCRIPT: &str = "/eval.sh";
+
+/// A file of results may have so many bytes.
+const MAX_RESULTS: u64 = 256 << 20;
 
 /// Where one part leaves the state of its shell for the next.
 const STATE: &str = "/tmp/.evalrun-shell-state";
@@ -104,9 +109,19 @@ impl Runner<'_> {
             true => format!("{marker}\n"),
             false => format!("+ : '{marker}'\n"),
         };
+        let results = grade::result_file(&instance.log_parser);
+        if let Some(path) = results {
+            // What stands there before the tests is no result of theirs.
+            self.remove(path).await?;
+        }
         self.write(&marker(eval_script::START))?;
         let start = self.position()?;
         let outcome = self.part(&part_script(STATE, true, test)).await?;
+        if let Some(path) = results
+            && !was_stopped(&outcome)
+        {
+            self.take_results(path).await?;
+        }
         let end = self.position()?;
         scribe.phase_ended(Phase::Test);
         if was_stopped(&outcome) {
@@ -148,6 +163,23 @@ impl Runner<'_> {
         Ok(self.sandbox.exec(&command).await?.wait().await?.success())
     }
 
+    async fn remove(&self, path: &str) -> Result<(), EvaluateError> {
+        let command = Command::new(["/bin/rm", "-rf", "--", path]);
+        self.sandbox.exec(&command).await?.wait().await?;
+        Ok(())
+    }
+
+    /// Writes the file of results into the log, below a heading of its own. A file that cannot be
+    /// had is left out: then there are no results.
+    async fn take_results(&mut self, path: &str) -> Result<(), EvaluateError> {
+        let Ok(Content::File { bytes, .. }) = self.sandbox.copy_out(path, MAX_RESULTS).await else {
+            return Ok(());
+        };
+        self.write(&format!("\n{}: {path}\n", eval_script::RESULT_FILE))?;
+        self.output.write_all(&bytes)?;
+        self.write("\n")
+    }
+
     /// The script says of its own `git apply` only what it prints. Where that sounds like a
     /// failure, git is asked whether the test patch is there.
     async fn test_patch_missing(&mut self, instance: &Instance) -> Result<bool, EvaluateError> {
@@ -168,7 +200,8 @@ impl Runner<'_> {
                 .iter()
                 .any(|sign| memchr::memmem::find(line, sign).is_some())
         });
-        Ok(sounds_failed && !patch::is_applied(self.sandbox, &instance.test_patch).await?)
+        let tree = WorkTree { sandbox: self.sandbox, path: &instance.work_dir };
+        Ok(sounds_failed && !tree.is_applied(&instance.test_patch).await?)
     }
 
     fn stopped(&mut self, outcome: Outcome) -> Result<End, EvaluateError> {

@@ -19,6 +19,7 @@ fn instance() -> Instance {
         difficulty: None,
         fail_to_pass: vec!["t.py::a".to_owned()],
         pass_to_pass: vec![],
+        work_dir: "/testbed".to_owned(),
         image_name: "image".to_owned(),
         env: None,
         eval_script: SCRIPT.to_owned(),

@@ -1,10 +1,16 @@
-//! The incumbent's advisory signatures of infrastructure trouble in logs.
+//! Infrastructure trouble: the incumbent's advisory signatures in logs, and evidence of our own.
+
+mod evidence;
+
+pub use evidence::{Evidence, Witness, evidence};
 
 use regex::Regex;
+use serde::{Deserialize, Serialize};
 use std::sync::LazyLock;
 
-/// How sure a signature is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// How sure a sign is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Tier {
     /// The environment failed.
     Environment,

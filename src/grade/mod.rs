@@ -7,7 +7,9 @@
 
 mod infra;
 mod integrity;
+mod older;
 mod parsers;
+mod policy;
 mod reading;
 mod rules;
 pub mod script;
@@ -15,15 +17,22 @@ mod text;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::instance as tests_instance;
 
-pub use infra::{InfraSignature, Tier, infra_signature};
+pub use infra::{Evidence, InfraSignature, Tier, Witness, evidence, infra_signature};
 pub use integrity::{Integrity, MAX_SIGNS, Sign, Trust, integrity};
-pub use parsers::{Parsed, StatusMap, Subject, is_parser, parse, parser_names};
+pub use older::{is_older, older};
+pub use parsers::{
+    Parsed, StatusMap, Subject, is_parser, parse, parser_names, pattern_problem, result_file,
+};
+pub use policy::{Policy, grade_by};
 pub use text::decode;
 
 use crate::model::{
     EvalType, Instance, LimitsHit, LogProblem, Outcome, Section, Status, TestStatus, Verdict,
 };
+use policy::Route;
 use rules::Reading;
 
 /// A verdict, and what its reader should know.
@@ -58,25 +67,50 @@ pub fn grade(instance: &Instance, log: &[u8], section: &Section) -> Graded {
     Graded { verdict, notes }
 }
 
+/// A log that cannot be judged because the sandbox met one of its limits is the program's doing,
+/// and says so; results that could be judged stand, with a note.
+#[must_use]
+pub fn stopped_by_a_limit(verdict: Verdict, outcome: Outcome, notes: &mut Vec<String>) -> Verdict {
+    let hit = outcome.limits_hit;
+    let limits = [(hit.memory, "memory"), (hit.pids, "processes"), (hit.disk, "disk")];
+    let met: Vec<&str> = limits.iter().filter(|limit| limit.0).map(|limit| limit.1).collect();
+    if met.is_empty() {
+        return verdict;
+    }
+    notes.push(format!("the sandbox met its limit of {}", met.join(", ")));
+    match verdict {
+        Verdict::LogUnusable { .. } => Verdict::TestsStopped { outcome },
+        other => other,
+    }
+}
+
 /// The incumbent's verdict on a log, by its text alone. What only this reading resolves is named
 /// in the notes.
 #[must_use]
 pub fn official(instance: &Instance, log: &[u8]) -> Graded {
     let mut notes = Vec::new();
-    let verdict = match official_results(instance, &decode(log)) {
-        Ok(seen) => conclude(instance, &seen, Reading::Official, &mut notes),
+    let text = decode(log);
+    let verdict = match official_results(instance, &text) {
+        Ok((seen, route)) => {
+            let verdict = conclude(instance, &seen, Reading::Official, &mut notes);
+            if matches!(verdict, Verdict::Resolved { .. }) {
+                notes.extend(policy::holes(instance, &text, &route));
+            }
+            verdict
+        }
         Err(why) => Verdict::LogUnusable { why },
     };
     Graded { verdict, notes }
 }
 
 /// The results that the incumbent grades, or why it grades none.
-fn official_results(instance: &Instance, text: &str) -> Result<StatusMap, LogProblem> {
+fn official_results(instance: &Instance, text: &str) -> Result<(StatusMap, Route), LogProblem> {
     if let Some(marker) = reading::bad_marker(text) {
         return Err(LogProblem::BadMarker { marker: marker.to_owned() });
     }
     let mut seen = reading::read(instance, reading::marked_section(text)?)?;
-    if seen.is_empty() {
+    let outside = seen.is_empty();
+    if outside {
         // Some runners' results stand outside the markers.
         seen = reading::read(instance, text)?;
     }
@@ -84,7 +118,8 @@ fn official_results(instance: &Instance, text: &str) -> Result<StatusMap, LogPro
         return Err(LogProblem::NoResults);
     }
     check_status(reading::recorded_status(text), &seen)?;
-    Ok(seen)
+    let route = Route { outside, nothing: seen.is_empty() };
+    Ok((seen, route))
 }
 
 /// A failed exit status beside results without a failure: the results are not those of the run.
@@ -104,7 +139,7 @@ fn text_only(instance: &Instance, log: &[u8], notes: &mut Vec<String>) -> Verdic
             .to_owned(),
     );
     let text = decode(log);
-    let results = official_results(instance, &text).and_then(|seen| {
+    let results = official_results(instance, &text).and_then(|(seen, _)| {
         // No honest script ends its tests before it starts them.
         if reading::ends_after_start(&text) { Ok(seen) } else { Err(LogProblem::TestsNotEnded) }
     });

@@ -12,6 +12,10 @@ pub const END: &str = ">>>>> End Test Output";
 /// Stands before the tests' exit status in a log.
 pub const EXIT_CODE: &str = ">>>>> Test Exit Code";
 
+/// Stands before the path of a file that was taken out of the sandbox into a log; its content
+/// follows in the next line.
+pub const RESULT_FILE: &str = ">>>>> Result File";
+
 const SHEBANG: &str = "#!/bin/bash";
 const OPTIONS: &str = "set -uxo pipefail";
 const STATUS_VARIABLE: &str = "SWEBENCH_TEST_EXIT_CODE";

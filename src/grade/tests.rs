@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 const SCRIPT: &str = ": '>>>>> Start Test Output'\npytest\n: '>>>>> End Test Output'\n";
 
-pub(super) fn instance(fail_to_pass: &[&str], pass_to_pass: &[&str]) -> Instance {
+pub(crate) fn instance(fail_to_pass: &[&str], pass_to_pass: &[&str]) -> Instance {
     let owned = |tests: &[&str]| tests.iter().map(|test| (*test).to_owned()).collect();
     Instance {
         id: InstanceId::new("owner__name-1").unwrap(),
@@ -19,6 +19,7 @@ pub(super) fn instance(fail_to_pass: &[&str], pass_to_pass: &[&str]) -> Instance
         difficulty: None,
         fail_to_pass: owned(fail_to_pass),
         pass_to_pass: owned(pass_to_pass),
+        work_dir: "/testbed".to_owned(),
         image_name: String::new(),
         env: None,
         eval_script: SCRIPT.to_owned(),

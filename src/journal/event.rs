@@ -1,6 +1,7 @@
 //! What is written down of a run: a closed list of events, and the header that says what the run
 //! is.
 
+use crate::grade::Evidence;
 use crate::layers::ImageKey;
 use crate::model::{
     Digest, DigestBuilder, EnvSpec, Evaluation, InfraCause, Instance, InstanceId, Prediction,
@@ -93,6 +94,9 @@ pub struct Evaluated {
     pub sign: Option<InfraSign>,
     /// The same from the test log alone, where that log could not be judged.
     pub log_sign: Option<InfraSign>,
+    /// What speaks for trouble of the environment where a patch is not resolved. Advice only.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub evidence: Vec<Evidence>,
     /// The files left in the prediction's directory.
     pub files: BTreeMap<String, Digest>,
 }

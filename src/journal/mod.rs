@@ -18,7 +18,7 @@ pub use event::{
     PredictionFacts, Settings, Versions,
 };
 pub use file::{FILE_NAME, Journal, Place, Visit, load, read, read_at};
-pub use state::{Done, RunState, Status, TestCounts, reported};
+pub use state::{Done, RunState, Status, TestCounts, reason_of, reported};
 
 use crate::model::PredictionKey;
 use std::io;

@@ -212,7 +212,7 @@ impl Done {
         };
         Self {
             kind: verdict.kind(),
-            why: why(verdict),
+            why: reason_of(verdict),
             cause,
             reported: reported(verdict),
             sign: evaluated.sign.clone(),
@@ -252,7 +252,9 @@ pub fn reported(verdict: &Verdict) -> bool {
     }
 }
 
-fn why(verdict: &Verdict) -> Option<String> {
+/// A few words on a verdict, where its name alone says too little.
+#[must_use]
+pub fn reason_of(verdict: &Verdict) -> Option<String> {
     use crate::model::LogProblem;
     let text = match verdict {
         Verdict::TestsStopped { outcome } => match outcome.status {

@@ -69,6 +69,7 @@ fn evaluated(key: PredictionKey, verdict: Verdict) -> Event {
         },
         sign: None,
         log_sign: None,
+        evidence: Vec::new(),
         files: BTreeMap::from([("eval.sh".to_owned(), Digest::of("x"))]),
     }))
 }

@@ -75,6 +75,9 @@ impl From<InstanceId> for String {
     }
 }
 
+/// Where the repository stands in images of SWE-bench.
+pub const TESTBED: &str = "/testbed";
+
 /// How expected tests are judged (`eval_type` of a row).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -127,6 +130,9 @@ pub struct Instance {
     pub fail_to_pass: Vec<String>,
     /// Tests that pass before and after it.
     pub pass_to_pass: Vec<String>,
+    /// Where the repository stands in its image, an absolute path: `/testbed` unless the row says
+    /// otherwise.
+    pub work_dir: String,
     /// The name of its image: `image` of a row, or the one derived from the id.
     pub image_name: String,
     /// How to build the image, where a recipe is known.

@@ -104,6 +104,7 @@ fn own_block(evaluated: &Evaluated) -> Value {
             "output_dropped": usage.output_dropped,
         }),
     );
+    block.insert("infra_evidence".to_owned(), json!(evaluated.evidence));
     block.insert("notes".to_owned(), json!(notes));
     Value::Object(block)
 }

@@ -1,5 +1,6 @@
 //! What people and programs read of a run: pure functions from what the journal says to text.
 
+mod denominators;
 mod instance;
 mod layout;
 mod manifest;
@@ -8,9 +9,10 @@ mod summary;
 mod table;
 mod totals;
 
+pub use denominators::{Denominators, Share};
 pub use instance::instance_report;
 pub use layout::RunDir;
 pub use manifest::manifest;
-pub use summary::{Summary, summary};
+pub use summary::{Standing, Summary, summary, summary_of};
 pub use table::table;
 pub use totals::{Counts, ModelReport, Report};

@@ -6,8 +6,8 @@
 //! no prediction. Infra and ambiguous ids are advice and stay in unresolved or error as well.
 
 use super::python_json;
-use crate::journal::{Done, RunState, Status};
-use crate::model::VerdictKind;
+use crate::journal::{Done, Evaluated, RunState, reported};
+use crate::model::{Verdict, VerdictKind};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -40,22 +40,74 @@ pub struct Summary {
     pub unremoved_images: BTreeSet<String>,
 }
 
+/// Where a prediction stands, as far as the report of its model goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Standing<'a> {
+    /// The instance.
+    pub id: &'a str,
+    /// There is nothing to apply.
+    pub empty: bool,
+    /// Its verdict, if it has one.
+    pub kind: Option<VerdictKind>,
+    /// Whether the verdict has a `report.json`.
+    pub reported: bool,
+    /// Why the environment may be at fault, and whether the patch may be as well.
+    pub reason: Option<(String, bool)>,
+}
+
+impl<'a> Standing<'a> {
+    /// Of a verdict that was just given.
+    #[must_use]
+    pub fn of(evaluated: &'a Evaluated) -> Self {
+        let verdict = &evaluated.evaluation.verdict;
+        let known = match verdict {
+            Verdict::Infra { cause } => Some((cause.reason.clone(), false)),
+            Verdict::Resolved { .. } => None,
+            _ => evaluated.sign.as_ref().map(|sign| (sign.reason.clone(), sign.ambiguous)),
+        };
+        Self {
+            id: evaluated.key.instance_id.as_str(),
+            empty: *verdict == Verdict::EmptyPatch,
+            kind: Some(verdict.kind()),
+            reported: reported(verdict),
+            reason: known,
+        }
+    }
+}
+
 /// The report of a model on its first attempts.
 #[must_use]
 pub fn summary(state: &RunState, model: &str) -> Summary {
-    let mut sums = Summary { schema_version: 2, ..Summary::default() };
-    let mut selected: BTreeSet<&str> =
-        state.header.instances.iter().map(|instance| instance.id.as_str()).collect();
-    sums.total_instances = selected.len();
+    let selected = state.header.instances.iter().map(|instance| instance.id.as_str()).collect();
     let first = |key: &crate::model::PredictionKey| &*key.model == model && key.attempt == 1;
-    for (facts, status) in state.predictions().filter(|(facts, _)| first(&facts.key)) {
-        let id = facts.key.instance_id.as_str();
-        sums.submitted_ids.insert(id.to_owned());
-        if selected.remove(id) {
-            if facts.empty {
-                sums.empty_patch_ids.insert(id.to_owned());
+    let predictions = state.predictions().filter(|(facts, _)| first(&facts.key));
+    let standings = predictions.map(|(facts, status)| {
+        let done = status.done();
+        Standing {
+            id: facts.key.instance_id.as_str(),
+            empty: facts.empty,
+            kind: done.map(|done| done.kind),
+            reported: done.is_some_and(|done| done.reported),
+            reason: done.and_then(reason),
+        }
+    });
+    summary_of(selected, standings)
+}
+
+/// The report of a model, of these instances, given where each of its predictions stands.
+pub fn summary_of<'a>(
+    mut selected: BTreeSet<&'a str>,
+    standings: impl Iterator<Item = Standing<'a>>,
+) -> Summary {
+    let mut sums = Summary { schema_version: 2, ..Summary::default() };
+    sums.total_instances = selected.len();
+    for standing in standings {
+        sums.submitted_ids.insert(standing.id.to_owned());
+        if selected.remove(standing.id) {
+            if standing.empty {
+                sums.empty_patch_ids.insert(standing.id.to_owned());
             } else {
-                sums.add(id, status);
+                sums.add(standing);
             }
         }
     }
@@ -71,21 +123,20 @@ impl Summary {
         python_json::to_text(self) + "\n"
     }
 
-    fn add(&mut self, id: &str, status: &Status) {
-        let done = status.done();
-        let ids = match done {
-            Some(done) if done.reported => {
-                self.completed_ids.insert(id.to_owned());
-                if done.kind == VerdictKind::Resolved {
-                    &mut self.resolved_ids
-                } else {
-                    &mut self.unresolved_ids
-                }
+    fn add(&mut self, standing: Standing<'_>) {
+        let id = standing.id;
+        let ids = if standing.reported {
+            self.completed_ids.insert(id.to_owned());
+            if standing.kind == Some(VerdictKind::Resolved) {
+                &mut self.resolved_ids
+            } else {
+                &mut self.unresolved_ids
             }
-            _ => &mut self.error_ids,
+        } else {
+            &mut self.error_ids
         };
         ids.insert(id.to_owned());
-        if let Some((reason, ambiguous)) = done.and_then(reason) {
+        if let Some((reason, ambiguous)) = standing.reason {
             self.failure_reasons.insert(id.to_owned(), reason);
             let ids = if ambiguous {
                 &mut self.ambiguous_failure_ids

@@ -368,6 +368,7 @@ fn evaluated(key: PredictionKey, round: u32, evaluation: Evaluation) -> Event {
         evaluation,
         sign: None,
         log_sign: None,
+        evidence: Vec::new(),
         files: BTreeMap::new(),
     }))
 }

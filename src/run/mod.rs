@@ -18,6 +18,7 @@ mod work;
 
 pub use jobs::{Jobs, Prepared};
 pub use progress::{Progress, ProgressSink, Silent, Tally};
+pub(crate) use work::write_whole;
 
 use crate::dataset::Dataset;
 use crate::evaluate::EvalOptions;

@@ -5,10 +5,10 @@ use super::admission::{Waiting, starved};
 use super::jobs::Jobs;
 use super::queue::Job;
 use crate::evaluate::{Task, infra};
-use crate::grade::{Tier, infra_signature};
-use crate::journal::{Evaluated, InfraSign};
+use crate::journal::Evaluated;
 use crate::layers::ImageKey;
 use crate::model::{Digest, Evaluation, KilledBy, Outcome, Status, Verdict};
+use crate::regrade;
 use crate::report::{RunDir, instance_report};
 use fs_err as fs;
 use futures_util::FutureExt as _;
@@ -70,6 +70,7 @@ pub(crate) async fn work(shared: Arc<Shared>, job: Job, image: ImageKey) -> Ende
         evaluation,
         sign: None,
         log_sign: None,
+        evidence: Vec::new(),
         files: BTreeMap::new(),
     };
     Ended { job, evaluated: finish(&shared, evaluated, &dir).await, starved }
@@ -129,6 +130,7 @@ async fn finish(shared: &Shared, evaluated: Evaluated, dir: &Path) -> Evaluated 
         evaluation: infra("harness_bug", error.to_string()),
         sign: None,
         log_sign: None,
+        evidence: Vec::new(),
         files: BTreeMap::new(),
     })
 }
@@ -144,19 +146,8 @@ fn look(evaluated: &mut Evaluated, dir: &Path) -> io::Result<()> {
         return Ok(());
     }
     let log = read(&dir.join("test_output.txt"))?;
-    if matches!(verdict, Verdict::LogUnusable { .. }) {
-        evaluated.log_sign = sign(&log, b"");
-    }
-    evaluated.sign = sign(&log, &read(&dir.join("run_instance.log"))?);
+    regrade::look(evaluated, &log, &read(&dir.join("run_instance.log"))?);
     Ok(())
-}
-
-fn sign(log: &[u8], instance_log: &[u8]) -> Option<InfraSign> {
-    let signature = infra_signature(log, instance_log)?;
-    Some(InfraSign {
-        reason: signature.reason.to_owned(),
-        ambiguous: signature.tier == Tier::Ambiguous,
-    })
 }
 
 /// Writes the `report.json` of a verdict that has one.

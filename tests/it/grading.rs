@@ -44,6 +44,7 @@ fn instance(row: &Value) -> Instance {
         difficulty: None,
         fail_to_pass: strings(&row["FAIL_TO_PASS"]),
         pass_to_pass: strings(&row["PASS_TO_PASS"]),
+        work_dir: "/testbed".to_owned(),
         image_name: text("image"),
         env: None,
         eval_script: text("eval_script"),

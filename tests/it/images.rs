@@ -109,6 +109,7 @@ fn instance(id: &str, base: &str, change: impl FnOnce(&mut EnvSpec)) -> Instance
         difficulty: None,
         fail_to_pass: Vec::new(),
         pass_to_pass: Vec::new(),
+        work_dir: "/testbed".to_owned(),
         image_name: format!("example/{id}:latest"),
         env: Some(Arc::new(spec)),
         eval_script: String::new(),

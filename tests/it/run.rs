@@ -91,6 +91,7 @@ fn instance(name: &str) -> Instance {
         difficulty: None,
         fail_to_pass: vec!["t.py::a".to_owned()],
         pass_to_pass: vec![],
+        work_dir: "/testbed".to_owned(),
         image_name: "image".to_owned(),
         env: None,
         eval_script: SCRIPT.to_owned(),
@@ -228,6 +229,7 @@ fn all_resolved(ids: &[String]) -> RunState {
             },
             sign: None,
             log_sign: None,
+            evidence: Vec::new(),
             files: BTreeMap::new(),
         }));
         state.apply(at, &event, Place { offset: 0, length: 0 }).unwrap();

@@ -2,7 +2,7 @@
 """Compares the log parsers with those of the installed `swebench` package on generated logs.
 
     pip install swebench==5.0.2        # into a throw-away environment
-    cargo build --example parse_log
+    cargo build --bin evalrun
     python tests/oracle/parsers.py [--count 2000] [--seed 1] [--parser NAME]… [--real DIR]
     python tests/oracle/parsers.py --record tests/fixtures/parsers.jsonl
 
@@ -176,8 +176,9 @@ def theirs(parser, data, subject):
 
 def ours(binary, requests):
     lines = "".join(json.dumps(request) + "\n" for request in requests)
-    answer = subprocess.run([binary], input=lines.encode(), stdout=subprocess.PIPE, check=True)
-    return [json.loads(text) for text in answer.stdout.split(b"\n") if text]
+    answer = subprocess.run([binary, "parse", "--jsonl", "-"], input=lines.encode(), stdout=subprocess.PIPE, check=True)
+    answers = [json.loads(text) for text in answer.stdout.split(b"\n") if text]
+    return [{"tests": [list(entry) for entry in answer["status_map"].items()], "failure": answer.get("failure")} for answer in answers]
 
 
 def record(options):
@@ -208,7 +209,7 @@ def main():
     options.add_argument("--parser", action="append")
     options.add_argument("--real", type=pathlib.Path)
     options.add_argument("--record", type=pathlib.Path)
-    options.add_argument("--binary", default=str(ROOT / "target/debug/examples/parse_log"))
+    options.add_argument("--binary", default=str(ROOT / "target/debug/evalrun"))
     options = options.parse_args()
     real = [path.read_bytes() for path in sorted(options.real.glob("*.log"))] if options.real else []
     if options.record:

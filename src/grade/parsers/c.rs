@@ -1,12 +1,12 @@
-//! C and C++: the runners of redis, jq and micropython, doctest's XML, GoogleTest.
+//! C and C++: the runners of redis, jq and micropython, doctest's XML, GoogleTest, CTest.
 
 mod doctest;
-mod xml;
 
 pub(super) use doctest::doctest;
 
 use super::{StatusMap, pattern};
 use crate::grade::text::{lines, strip};
+use crate::model::TestStatus;
 
 pub(super) fn redis(text: &str) -> StatusMap {
     let mut tests = StatusMap::default();
@@ -59,6 +59,37 @@ pub(super) fn googletest(text: &str) -> StatusMap {
         match &found[1] {
             "OK" => tests.passed(&found[2]),
             _ => tests.failed(&found[2]),
+        }
+    }
+    tests
+}
+
+/// `1/2 Test #1: name ....   Passed    0.01 sec`. What could not be run is an error, unless it is
+/// disabled or skips itself.
+pub(super) fn ctest(text: &str) -> StatusMap {
+    let mut tests = StatusMap::default();
+    for line in lines(text).map(strip).filter(|line| line.contains(" Test ")) {
+        let Some(found) = pattern!(r"^\d+/\d+\s+Test\s+#\d+:\s(.+)$").captures(line) else {
+            continue;
+        };
+        let rest = found.get(1).map_or("", |rest| rest.as_str());
+        let (name, said) = match (rest.rfind("***"), rest.rfind(" Passed ")) {
+            (Some(at), _) => (&rest[..at], rest[at + 3..].trim_start()),
+            (None, Some(at)) => (&rest[..at], "Passed"),
+            (None, None) => continue,
+        };
+        let name = strip(strip(name).trim_end_matches('.'));
+        if name.is_empty() {
+            continue;
+        }
+        if said == "Passed" {
+            tests.passed(name);
+        } else if said.starts_with("Skipped") || said.starts_with("Not Run (Disabled)") {
+            tests.skipped(name);
+        } else if said.starts_with("Not Run") {
+            tests.insert(name, TestStatus::Error);
+        } else {
+            tests.failed(name);
         }
     }
     tests

@@ -1,19 +1,23 @@
 //! JavaScript: runners that print one line a test, and those that are read for failures alone.
 
+mod mocha;
 mod p5js;
 mod quarto_cli;
 mod reports;
 mod suites;
+mod tap;
 
+pub(super) use mocha::mocha;
 pub(super) use p5js::p5js;
 pub(super) use quarto_cli::quarto_cli;
 pub(super) use reports::{lighthouse, next, prismjs};
 pub(super) use suites::{calypso, highlightjs, karma};
+pub(super) use tap::tap13;
 
+use super::colours::without_colours;
 use super::{Parsed, StatusMap, Subject, pattern};
 use crate::grade::text::{lines, strip, words};
 use regex::Regex;
-use std::borrow::Cow;
 
 pub(super) fn jest(text: &str) -> StatusMap {
     let mut tests = StatusMap::default();
@@ -179,9 +183,4 @@ pub(super) fn marked(text: &str) -> StatusMap {
         }
     }
     tests
-}
-
-/// Without the escape sequences of terminals.
-fn without_colours(text: &str) -> Cow<'_, str> {
-    pattern!(r"\x1B(?:[@-Z\\-_]|\[[0-?]*[ -/]*[@-~])").replace_all(text, "")
 }

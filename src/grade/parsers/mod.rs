@@ -5,11 +5,15 @@
 //! in the log and accept any text.
 
 mod c;
+mod colours;
+mod custom;
+mod dotnet;
 mod go;
 mod java;
 mod javascript;
 mod php;
 mod python;
+mod reports;
 mod ruby;
 mod rust;
 mod status_map;
@@ -52,11 +56,17 @@ impl Parsed {
     }
 }
 
-/// Reads a log with the parser of this registry name; nothing if there is no such parser.
+/// Reads a log with the parser of this name; nothing if there is no such parser.
 ///
+/// A name is one of the registry; or `regex:` and a pattern; or one of the registry, `:` and the
+/// absolute path of a file in the sandbox ([`result_file`]), of which the path is of no matter here.
 /// `text` is as [`super::decode`] gives it.
 #[must_use]
 pub fn parse(parser: &str, text: &str, subject: Subject<'_>) -> Option<Parsed> {
+    if let Some(pattern) = parser.strip_prefix(custom::PREFIX) {
+        return Some(custom::custom(pattern, text));
+    }
+    let parser = split_file(parser).map_or(parser, |(name, _)| name);
     let (_, parse) = REGISTRY.iter().find(|(name, _)| *name == parser)?;
     Some(match parse {
         Plain(parse) => parse(text).into(),
@@ -65,15 +75,39 @@ pub fn parse(parser: &str, text: &str, subject: Subject<'_>) -> Option<Parsed> {
     })
 }
 
-/// The registry names of all log parsers.
+/// The file of the sandbox that a parser of the form `NAME:/PATH` reads in place of the log.
+#[must_use]
+pub fn result_file(parser: &str) -> Option<&str> {
+    if parser.starts_with(custom::PREFIX) {
+        return None;
+    }
+    split_file(parser).map(|(_, path)| path)
+}
+
+fn split_file(parser: &str) -> Option<(&str, &str)> {
+    let (name, path) = parser.split_once(':')?;
+    (path.starts_with('/') && !path.contains(char::is_control)).then_some((name, path))
+}
+
+/// The names of all log parsers, the incumbent's 57 first.
 pub fn parser_names() -> impl Iterator<Item = &'static str> {
     REGISTRY.iter().map(|(name, _)| *name)
 }
 
-/// Whether a log parser has this registry name.
+/// Whether this is the name of a log parser.
 #[must_use]
 pub fn is_parser(name: &str) -> bool {
+    if let Some(pattern) = name.strip_prefix(custom::PREFIX) {
+        return custom::compile(pattern).is_ok();
+    }
+    let name = split_file(name).map_or(name, |(name, _)| name);
     parser_names().any(|known| known == name)
+}
+
+/// Why a name of the form `regex:PATTERN` is no parser.
+#[must_use]
+pub fn pattern_problem(name: &str) -> Option<String> {
+    custom::compile(name.strip_prefix(custom::PREFIX)?).err()
 }
 
 enum Parser {
@@ -142,6 +176,27 @@ const REGISTRY: &[(&str, Parser)] = &[
     ("parse_log_rspec_transformed_json", Plain(ruby::rspec_transformed_json)),
     ("parse_log_jekyll", OfSubject(ruby::jekyll)),
     ("parse_log_cargo", Plain(rust::cargo)),
+    ("unittest", Plain(python::unittest)),
+    ("pytest-verbose", Plain(python::pytest_verbose)),
+    ("pytest-json", Plain(reports::pytest_json)),
+    ("junit-xml", Fallible(reports::junit_xml)),
+    ("cargo-nextest", Plain(rust::nextest)),
+    ("go-test-json", Plain(reports::go_test_json)),
+    ("mocha", Plain(javascript::mocha)),
+    ("dotnet", Plain(dotnet::dotnet)),
+    ("ctest", Plain(c::ctest)),
+    ("tap", Plain(javascript::tap13)),
+    ("jest-report", Plain(reports::jest_report)),
+    ("jest-report-titles", Plain(reports::jest_titles)),
+    ("mocha-files", Plain(reports::mocha_files)),
+    ("surefire-xml", Fallible(reports::surefire_xml)),
+    ("results-json", Plain(reports::results_json)),
+    ("reward", Plain(reports::reward)),
+    ("exit-status", Plain(reports::exit_status)),
+    ("multi-go", Plain(go::multi_go)),
+    ("polybench-js", Plain(reports::polybench_js)),
+    ("polybench-bazel", Plain(reports::polybench_bazel)),
+    ("polybench-python", Plain(reports::polybench_python)),
 ];
 
 /// A regular expression with the incumbent's meaning of `\s` (the separators U+001C–U+001F belong

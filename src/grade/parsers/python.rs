@@ -1,8 +1,12 @@
 //! Python: pytest's summary lines in their variants, seaborn, sympy; Django has a file of its own.
 
 mod django;
+mod pytest_verbose;
+mod unittest;
 
 pub(super) use django::django;
+pub(super) use pytest_verbose::pytest_verbose;
+pub(super) use unittest::unittest;
 
 use super::{StatusMap, pattern};
 use crate::grade::text::{lines, strip, words};

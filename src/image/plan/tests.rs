@@ -44,6 +44,7 @@ pub(in crate::image) fn instance(id: &str, spec: EnvSpec) -> Instance {
         difficulty: None,
         fail_to_pass: Vec::new(),
         pass_to_pass: Vec::new(),
+        work_dir: "/testbed".to_owned(),
         image_name: format!("image-of-{id}"),
         env: Some(Arc::new(spec)),
         eval_script: String::new(),

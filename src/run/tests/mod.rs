@@ -189,6 +189,7 @@ fn instance(id: &str) -> Instance {
         difficulty: None,
         fail_to_pass: vec!["t".to_owned()],
         pass_to_pass: Vec::new(),
+        work_dir: "/testbed".to_owned(),
         image_name: format!("image-of-{id}"),
         env: None,
         eval_script: "true".to_owned(),

@@ -1,6 +1,6 @@
 //! doctest's XML report.
 
-use super::xml;
+use crate::grade::parsers::reports::xml;
 use crate::grade::parsers::{Parsed, StatusMap};
 
 /// Every sub-case counts by the names of its case and itself; cases without sub-cases do not.

@@ -15,10 +15,15 @@ pub(super) struct Suites(Vec<(usize, String)>);
 impl Suites {
     /// A suite as far in as others, or further out, ends them.
     pub(super) fn enter(&mut self, indent: usize, name: &str) {
+        self.leave(indent);
+        self.0.push((indent, name.to_owned()));
+    }
+
+    /// What stands this far in is no part of suites as far in, or further.
+    pub(super) fn leave(&mut self, indent: usize) {
         while self.0.last().is_some_and(|(known, _)| *known >= indent) {
             self.0.pop();
         }
-        self.0.push((indent, name.to_owned()));
     }
 
     /// Their names and the test's.

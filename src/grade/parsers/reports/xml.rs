@@ -2,35 +2,66 @@
 //! refuses what is not well-formed, as the reader of the incumbent does.
 
 use crate::grade::parsers::pattern;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Deeper documents are refused.
 const MAX_DEPTH: usize = 256;
 
 /// An element; a document is the list of its elements in the order of their start tags.
-pub(super) struct Element {
-    pub(super) name: String,
-    pub(super) attributes: Vec<(String, String)>,
+pub(in crate::grade::parsers) struct Element {
+    pub(in crate::grade::parsers) name: String,
+    pub(in crate::grade::parsers) attributes: Vec<(String, String)>,
     /// Index of the enclosing element; the root has none.
-    pub(super) parent: Option<usize>,
+    pub(in crate::grade::parsers) parent: Option<usize>,
     /// Index behind the last element inside this one.
-    pub(super) end: usize,
+    pub(in crate::grade::parsers) end: usize,
 }
 
 impl Element {
-    pub(super) fn attribute(&self, name: &str) -> Option<&str> {
+    pub(in crate::grade::parsers) fn attribute(&self, name: &str) -> Option<&str> {
         self.attributes.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
     }
 }
 
+/// What was read of a document.
+pub(in crate::grade::parsers) struct Document {
+    /// Its elements, those before a failure included; the ones still open then end where it is.
+    pub(in crate::grade::parsers) elements: Vec<Element>,
+    /// How much of the text it takes.
+    pub(in crate::grade::parsers) length: usize,
+    /// Why it could not be read to its end.
+    pub(in crate::grade::parsers) failure: Option<String>,
+}
+
 /// Reads a document that is one root element.
-pub(super) fn elements(text: &str) -> Result<Vec<Element>, String> {
+pub(in crate::grade::parsers) fn elements(text: &str) -> Result<Vec<Element>, String> {
     if let Some(c) = text.chars().find(|c| !is_character(*c)) {
         return Err(format!("the character U+{:04X} is not allowed in XML", u32::from(c)));
     }
-    let mut reader = Reader { text, at: 0, elements: Vec::new(), open: Vec::new() };
-    reader.document()?;
-    Ok(reader.elements)
+    let document = document(text);
+    if let Some(failure) = document.failure {
+        return Err(failure);
+    }
+    if text[document.length..].chars().all(is_blank) {
+        return Ok(document.elements);
+    }
+    Err("something follows the root".to_owned())
+}
+
+/// Reads the document that the text begins with; whatever may follow its root.
+pub(in crate::grade::parsers) fn document(text: &str) -> Document {
+    let mut reader = Reader { text, ..Reader::default() };
+    let failure = reader.document().err();
+    let count = reader.elements.len();
+    for index in reader.open {
+        reader.elements[index].end = count;
+    }
+    Document { elements: reader.elements, length: reader.at, failure }
+}
+
+/// The prefixes that an element's attributes declare.
+fn declared(attributes: &[(String, String)]) -> impl Iterator<Item = &str> {
+    attributes.iter().filter_map(|(key, _)| key.strip_prefix("xmlns:"))
 }
 
 fn is_character(c: char) -> bool {
@@ -53,12 +84,15 @@ fn is_name_start(c: char) -> bool {
     c.is_alphabetic() || matches!(c, '_' | ':')
 }
 
+#[derive(Default)]
 struct Reader<'t> {
     text: &'t str,
     at: usize,
     elements: Vec<Element>,
     /// Indices of the elements whose end tag is still to come.
     open: Vec<usize>,
+    /// Prefixes that these declare, and how many of them do.
+    prefixes: HashMap<String, usize>,
 }
 
 impl<'t> Reader<'t> {
@@ -85,7 +119,12 @@ impl<'t> Reader<'t> {
                 self.at += length + end.len();
                 Ok(&rest[..length])
             }
-            None => self.error(&format!("`{end}` is missing")),
+            None => {
+                let error = self.error(&format!("`{end}` is missing"));
+                // All that follows belongs to what does not end.
+                self.at = self.text.len();
+                error
+            }
         }
     }
 
@@ -125,12 +164,7 @@ impl<'t> Reader<'t> {
                 self.characters()?;
             }
             if self.open.is_empty() {
-                self.blanks();
-                return if self.rest().is_empty() {
-                    Ok(())
-                } else {
-                    self.error("something follows the root")
-                };
+                return Ok(());
             }
             if self.rest().is_empty() {
                 return self.error("an element does not end");
@@ -195,10 +229,13 @@ impl<'t> Reader<'t> {
         self.check_prefixes(&name, &attributes)?;
         let index = self.elements.len();
         let parent = self.open.last().copied();
-        self.elements.push(Element { name, attributes, parent, end: index + 1 });
         if !empty {
+            for prefix in declared(&attributes) {
+                *self.prefixes.entry(prefix.to_owned()).or_default() += 1;
+            }
             self.open.push(index);
         }
+        self.elements.push(Element { name, attributes, parent, end: index + 1 });
         if self.open.len() > MAX_DEPTH {
             return self.error("elements are nested too deeply");
         }
@@ -212,21 +249,27 @@ impl<'t> Reader<'t> {
             return self.error("an end tag does not end");
         }
         let end = self.elements.len();
-        match self.open.pop() {
-            Some(index) if self.elements[index].name == name => self.elements[index].end = end,
-            _ => return self.error("an end tag does not fit"),
+        let Some(index) = self.open.pop() else { return self.error("an end tag does not fit") };
+        let element = &mut self.elements[index];
+        element.end = end;
+        for prefix in declared(&element.attributes) {
+            if let Some(count) = self.prefixes.get_mut(prefix) {
+                *count -= 1;
+                if *count == 0 {
+                    self.prefixes.remove(prefix);
+                }
+            }
         }
-        Ok(())
+        if element.name == name { Ok(()) } else { self.error("an end tag does not fit") }
     }
 
     /// A name with a prefix needs the prefix declared, here or further out.
     fn check_prefixes(&self, name: &str, attributes: &[(String, String)]) -> Result<(), String> {
+        let own: HashSet<&str> = declared(attributes).collect();
         let names = attributes.iter().map(|(key, _)| key.as_str()).chain([name]);
         for prefix in names.filter_map(|name| name.split_once(':')).map(|(prefix, _)| prefix) {
-            let declares = |(key, _): &(String, String)| key.strip_prefix("xmlns:") == Some(prefix);
-            let outer = || self.open.iter().flat_map(|index| &self.elements[*index].attributes);
             let known = prefix == "xml" || prefix == "xmlns";
-            if !known && !attributes.iter().any(declares) && !outer().any(declares) {
+            if !known && !own.contains(prefix) && !self.prefixes.contains_key(prefix) {
                 return self.error("a prefix is not declared");
             }
         }
