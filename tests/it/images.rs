@@ -23,7 +23,10 @@ impl Bench {
         let home = tempfile::tempdir().unwrap();
         let store = Store::open(home.path()).unwrap();
         let helper = Some(PathBuf::from(env!("CARGO_BIN_EXE_evalrun")));
-        match NativeBackend::new(store.clone(), NativeOptions { helper }) {
+        match NativeBackend::new(
+            store.clone(),
+            NativeOptions { helper, ..NativeOptions::default() },
+        ) {
             Ok(backend) => Some(Self { home, store, backend }),
             Err(error) => {
                 assert!(std::env::var_os("CI").is_none(), "needs user namespaces: {error}");

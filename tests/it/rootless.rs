@@ -41,7 +41,10 @@ fn as_ordinary_user(test: &str) -> bool {
 /// A back-end of an ordinary user, in a home of its own.
 fn backend(home: &std::path::Path) -> Option<(Arc<NativeBackend>, Store)> {
     let store = Store::open(home).unwrap();
-    match NativeBackend::new(store.clone(), NativeOptions { helper: Some(helper()) }) {
+    match NativeBackend::new(
+        store.clone(),
+        NativeOptions { helper: Some(helper()), ..NativeOptions::default() },
+    ) {
         Ok(backend) => Some((backend, store)),
         Err(error) => {
             assert!(std::env::var_os("CI").is_none(), "needs user namespaces: {error}");

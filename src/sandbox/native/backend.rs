@@ -2,9 +2,10 @@
 
 use super::cgroup::Cgroups;
 use super::handle::Shared;
-use super::launcher::{self, Zygote};
+use super::launcher::{self, Wanted, Zygote};
 use super::leftovers;
 use super::network::HostView;
+use super::ways::Way;
 use super::{copy, sys, watch};
 use crate::layers::{
     ImageConfig, ImageKey, LayerKey, Store, StoreError, StoredImage, export_image, host,
@@ -37,6 +38,8 @@ pub struct NativeOptions {
     /// The `evalrun` program that helpers are started from. `None`: `EVALRUN_HELPER`, else this
     /// program if it is `evalrun`, else the one beside it.
     pub helper: Option<PathBuf>,
+    /// Ways of this kernel's not to take, for trying and measuring the older ones.
+    pub avoid: Vec<Way>,
 }
 
 /// Sandboxes by this machine's kernel alone.
@@ -50,7 +53,8 @@ pub(super) struct Inner {
     pub(super) runtime: Handle,
     /// What goes on in the background and must end before we do.
     pub(super) tasks: TaskTracker,
-    helper: PathBuf,
+    /// How the first zygote was wanted.
+    wanted: Wanted,
     pub(super) zygote: Zygote,
     /// For sandboxes in the machine's own network when we are not root: a zygote of an ordinary user
     /// that has left that namespace cannot go back.
@@ -85,12 +89,14 @@ impl NativeBackend {
         fs_err::create_dir_all(&directory).map_err(SandboxError::step("make a directory"))?;
         // Before the zygote: it is to be where we are.
         let cgroups = Cgroups::find(&owner);
-        let zygote = Zygote::start(&helper, store.home(), false)?;
+        let home = store.home().to_owned();
+        let wanted = Wanted { helper, home, stays: false, avoid: options.avoid };
+        let zygote = Zygote::start(wanted.clone())?;
         let inner = Arc::new(Inner {
             store,
             runtime: runtime.clone(),
             tasks: TaskTracker::new(),
-            helper,
+            wanted,
             zygote,
             host_zygote: OnceCell::new(),
             cgroups,
@@ -173,8 +179,8 @@ impl Inner {
         if self.is_root() || network == Network::None {
             return Ok(&self.zygote);
         }
-        let (helper, home) = (self.helper.clone(), self.store.home().to_owned());
-        let start = || blocking(move || Zygote::start(&helper, &home, true));
+        let wanted = Wanted { stays: true, ..self.wanted.clone() };
+        let start = || blocking(move || Zygote::start(wanted));
         self.host_zygote.get_or_try_init(start).await
     }
 

@@ -7,6 +7,7 @@ use super::handle::{Parts, Shared};
 use super::proto::{Bind, Create, Join, UpperPlan};
 use super::sandbox::{NativeSandbox, environment};
 use super::setup::{self, Machine};
+use super::ways::Way;
 use super::zygote::SHIFT;
 use super::{binds, sys};
 use crate::layers::{ImageKey, StoredImage, remove_tree};
@@ -86,7 +87,9 @@ impl Inner {
         }
         all.append(&mut descriptors);
         let free_at_start = self.free_bytes();
-        let born = self.zygote(options.network).await?.create(create, all).await?;
+        let zygote = self.zygote(options.network).await?;
+        let born = zygote.create(create, all).await?;
+        let shift = self.is_root().then_some(SHIFT);
         Ok(Shared::new(Parts {
             name: name.to_owned(),
             limits: limits.clone(),
@@ -95,8 +98,12 @@ impl Inner {
             netns: born.netns,
             directory: directory.to_owned(),
             memory_upper: born.upper,
+            memory_shift: match zygote.ways.has(Way::ShiftedMemory) {
+                true => 0,
+                false => shift.unwrap_or(0),
+            },
             cgroup: cgroup.map(CgroupGuard::keep),
-            shift: self.is_root().then_some(SHIFT),
+            shift,
             free_at_start,
             control: sys::watched(ours, Interest::READABLE | Interest::WRITABLE)
                 .map_err(SandboxError::step("watch a socket"))?,

@@ -130,6 +130,14 @@ impl Cgroups {
             // What is left in use is found by the next sweep.
             let _ = fs_err::remove_dir(path);
         }
+        if let (2, Some(base)) = (self.trees.version, self.base()) {
+            // Processes that stay aside lack nothing.
+            let _ = v2::restore(base);
+        }
+    }
+
+    fn base(&self) -> Option<&Path> {
+        self.trees.directories().first().and_then(|path| path.parent())
     }
 }
 
@@ -167,6 +175,8 @@ pub(super) fn clear(directory: &Path) -> io::Result<()> {
             clear(&entry.path())?;
         }
     }
+    // Version 2 ends all at once.
+    let _ = write_if_there(&directory.join("cgroup.kill"), "1");
     for _ in 0..100 {
         let procs = fs_err::read_to_string(directory.join("cgroup.procs"))?;
         for pid in procs.lines().filter_map(|line| line.parse().ok()) {

@@ -49,14 +49,14 @@ pub(super) fn take(
         // What a sandbox closed is closed to us too.
         open_up(&upper).map_err(SandboxError::step("open what a sandbox closed"))?;
     }
-    copy_tree(&upper, layer.root())
+    copy_tree(&upper, layer.root(), shared.memory_shift)
         .map_err(SandboxError::step(format!("copy what sandbox {} wrote", shared.name)))?;
     layer.commit(image).map_err(store_failed)
 }
 
 /// Copies a tree with all that overlayfs and programs go by: owners, modes, times, attributes, hard
-/// links, whiteouts. `to` is there and empty.
-fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
+/// links, whiteouts. `to` is there and empty. Owners lose `shift`.
+fn copy_tree(from: &Path, to: &Path, shift: u32) -> io::Result<()> {
     let mut links: HashMap<(u64, u64), PathBuf> = HashMap::new();
     let mut directories = vec![(from.to_owned(), to.to_owned())];
     let mut finished = Vec::new();
@@ -78,20 +78,28 @@ fn copy_tree(from: &Path, to: &Path) -> io::Result<()> {
                 }
                 links.insert((stat.st_dev, stat.st_ino), to.clone());
             }
-            copy_entry(&from, &to, kind, &stat)?;
+            copy_entry(&from, &to, &unshifted(stat, shift))?;
         }
         finished.push((from, to));
     }
     // The deepest first: what is made in a directory changes its times.
     for (from, to) in finished.iter().rev() {
         // The upper itself may be given by a link to what we have open.
-        copy_attributes(from, to, &rustix::fs::stat(from)?)?;
+        copy_attributes(from, to, &unshifted(rustix::fs::stat(from)?, shift))?;
     }
     Ok(())
 }
 
-fn copy_entry(from: &Path, to: &Path, kind: FileType, stat: &Stat) -> io::Result<()> {
-    match kind {
+/// What is known of a file, with the owners it has inside.
+fn unshifted(mut stat: Stat, shift: u32) -> Stat {
+    for id in [&mut stat.st_uid, &mut stat.st_gid] {
+        *id = id.checked_sub(shift).unwrap_or(*id);
+    }
+    stat
+}
+
+fn copy_entry(from: &Path, to: &Path, stat: &Stat) -> io::Result<()> {
+    match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {
             fs_err::copy(from, to)?;
         }
@@ -210,7 +218,7 @@ mod tests {
         rustix::fs::mknodat(CWD, from.join("gone"), FileType::CharacterDevice, whiteout, 0)
             .unwrap();
         xattr::set(from.join("a"), "user.overlay.opaque", b"y").unwrap();
-        copy_tree(&from, &to).unwrap();
+        copy_tree(&from, &to, 0).unwrap();
         let file = fs_err::metadata(to.join("a/file")).unwrap();
         assert_eq!(file.mode() & 0o7777, 0o4751);
         assert_eq!(file.ino(), fs_err::metadata(to.join("a/b/other")).unwrap().ino());

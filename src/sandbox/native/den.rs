@@ -2,8 +2,9 @@
 
 use super::init::{EMPTY_AT, ROOT_AT};
 use super::proto::{At, Fault, Settle};
-use super::root::{self, HOME_AT, MACHINE_AT};
+use super::root::{self, HOME_AT, MACHINE_AT, MEMORY_AT, Materials};
 use super::sys::{self, CloneRequest, Cloned, MountChange};
+use super::ways::{Way, Ways};
 use super::zygote::{IDS, SHIFT};
 use rustix::event::poll;
 use rustix::fs::{
@@ -84,15 +85,16 @@ pub(super) fn write_maps(pid: i32, shift: Option<u32>) -> Result<(), Fault> {
 
 /// Builds the zygote's own root: a few directories in memory, the home directory, an unmasked
 /// /proc. Every sandbox is born with a copy of it, so it is small, and shows the machine's files
-/// only where there is no other way. Returns the mount of device nodes.
+/// only where there is no other way. Returns what sandboxes' roots are made with.
 pub(super) fn build_root(
     settle: &Settle,
     home: Option<OwnedFd>,
-    rootless: bool,
-) -> Result<OwnedFd, Fault> {
+    userns: Option<OwnedFd>,
+) -> Result<Materials, Fault> {
     let step = "build the zygote's root";
+    let rootless = userns.is_none();
     let tiny = memory_mount(MountAttrFlags::MOUNT_ATTR_NOSUID).at(step)?;
-    for name in [ROOT_AT, EMPTY_AT, HOME_AT, MACHINE_AT, "/proc", "/d"] {
+    for name in [ROOT_AT, EMPTY_AT, HOME_AT, MACHINE_AT, MEMORY_AT, DEVICES_AT, "/proc"] {
         mkdirat(&tiny, &name[1..], Mode::from_raw_mode(0o755)).at(step)?;
     }
     let home = match home {
@@ -117,11 +119,15 @@ pub(super) fn build_root(
     rustix::process::pivot_root(".", ".").at("enter the zygote's root")?;
     rustix::mount::unmount(".", UnmountFlags::DETACH).at("leave the machine's root")?;
     rustix::process::chdir("/").at(step)?;
+    let ways = Ways::find(userns.as_ref(), &settle.avoid);
     let devices = devices(settle.shift).at("make the device nodes")?;
+    if !rootless && !ways.has(Way::Detached) {
+        attach(&devices, CWD, DEVICES_AT).at("attach the device nodes")?;
+    }
     // Its empty directory is what sandboxes see in place of what is hidden from them.
     let change = MountChange { set: libc::MOUNT_ATTR_RDONLY, ..Default::default() };
     sys::mount_setattr(tiny.as_fd(), &change).at(step)?;
-    Ok(devices)
+    Ok(Materials { userns, devices, ways })
 }
 
 fn memory_mount(attributes: MountAttrFlags) -> Result<OwnedFd, Errno> {
@@ -150,6 +156,9 @@ fn attach(mount: &OwnedFd, at: BorrowedFd<'_>, path: &str) -> Result<(), Errno> 
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
     rustix::mount::move_mount(mount, "", at, path, flags)
 }
+
+/// Where the mount of device nodes is attached, if it must be.
+const DEVICES_AT: &str = "/d";
 
 /// The nodes of `/dev` and their minor numbers; the major number is 1, the terminal's 5.
 const NODES: [(&str, u32); 6] =
@@ -192,7 +201,7 @@ fn devices(shift: Option<u32>) -> Result<OwnedFd, Errno> {
         }
     }
     if shift.is_none() {
-        attach(&mount, CWD, "/d")?;
+        attach(&mount, CWD, DEVICES_AT)?;
         for (name, _) in NODES {
             let node = clone_path(&format!("{MACHINE_AT}/dev/{name}"), OpenTreeFlags::empty())?;
             attach(&node, at, name)?;

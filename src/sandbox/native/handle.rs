@@ -50,6 +50,8 @@ pub(super) struct Shared {
     pub(super) directory: PathBuf,
     /// The directory of an upper in memory.
     pub(super) memory_upper: Option<OwnedFd>,
+    /// The owners of the files there are those inside plus this much.
+    pub(super) memory_shift: u32,
     pub(super) cgroup: Option<Cgroup>,
     /// Ids inside are these plus this much outside.
     pub(super) shift: Option<u32>,
@@ -91,6 +93,7 @@ pub(super) struct Parts {
     pub(super) netns: Option<u32>,
     pub(super) directory: PathBuf,
     pub(super) memory_upper: Option<OwnedFd>,
+    pub(super) memory_shift: u32,
     pub(super) cgroup: Option<Cgroup>,
     pub(super) shift: Option<u32>,
     pub(super) free_at_start: u64,
@@ -108,6 +111,7 @@ impl Shared {
             netns: parts.netns,
             directory: parts.directory,
             memory_upper: parts.memory_upper,
+            memory_shift: parts.memory_shift,
             cgroup: parts.cgroup,
             shift: parts.shift,
             free_at_start: parts.free_at_start,

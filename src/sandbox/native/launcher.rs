@@ -4,6 +4,7 @@
 
 use super::proto::{Create, Settle, ZygoteReply, ZygoteRequest, receive, send};
 use super::sys::{self, MountChange};
+use super::ways::{Way, Ways};
 use super::zygote::{NAME, SHIFT};
 use crate::sandbox::SandboxError;
 use rustix::io::Errno;
@@ -25,6 +26,21 @@ pub(super) struct Zygote {
     thread: Option<JoinHandle<()>>,
     /// The user namespace of the sandboxes; `None`: rootless.
     pub(super) userns: Option<OwnedFd>,
+    /// How it makes sandboxes.
+    pub(super) ways: Ways,
+}
+
+/// How a zygote is to be.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    /// The program it is started from.
+    pub(super) helper: PathBuf,
+    /// The home directory of its sandboxes.
+    pub(super) home: PathBuf,
+    /// For sandboxes in the machine's network only.
+    pub(super) stays: bool,
+    /// Ways not to take.
+    pub(super) avoid: Vec<Way>,
 }
 
 /// A sandbox that the zygote has made.
@@ -47,20 +63,18 @@ enum Ask {
 }
 
 impl Zygote {
-    /// Starts one by this helper for sandboxes on this home directory; with `stays` for those in the
-    /// machine's network only. Blocks until it has settled.
-    pub(super) fn start(helper: &Path, home: &Path, stays: bool) -> Result<Self, SandboxError> {
+    /// Starts one. Blocks until it has settled.
+    pub(super) fn start(wanted: Wanted) -> Result<Self, SandboxError> {
         let (asks, inbox) = mpsc::channel();
         let (ready, started) = mpsc::channel();
-        let (helper, home) = (helper.to_owned(), home.to_owned());
         let thread = std::thread::Builder::new()
             .name("evalrun-zygote".to_owned())
             .stack_size(256 << 10)
             .spawn(move || {
-                let (child, socket) = match start(&helper, &home, stays) {
-                    Ok((child, socket, userns)) => {
-                        let _ = ready.send(Ok(userns));
-                        (child, socket)
+                let (child, socket) = match start(&wanted) {
+                    Ok(started) => {
+                        let _ = ready.send(Ok((started.userns, started.ways)));
+                        (started.child, started.socket)
                     }
                     Err(error) => {
                         let _ = ready.send(Err(error));
@@ -74,8 +88,8 @@ impl Zygote {
                 let _ = child.wait();
             })
             .map_err(SandboxError::step("start the zygote's thread"))?;
-        let userns = started.recv().map_err(|_| died())??;
-        Ok(Self { asks: Some(asks), thread: Some(thread), userns })
+        let (userns, ways) = started.recv().map_err(|_| died())??;
+        Ok(Self { asks: Some(asks), thread: Some(thread), userns, ways })
     }
 
     /// Has a sandbox made.
@@ -164,9 +178,15 @@ fn hear(socket: &OwnedFd) -> Result<(ZygoteReply, Vec<OwnedFd>), SandboxError> {
     }
 }
 
-type Started = (Child, OwnedFd, Option<OwnedFd>);
+struct Started {
+    child: Child,
+    socket: OwnedFd,
+    userns: Option<OwnedFd>,
+    ways: Ways,
+}
 
-fn start(helper: &Path, home: &Path, stays: bool) -> Result<Started, SandboxError> {
+fn start(wanted: &Wanted) -> Result<Started, SandboxError> {
+    let (helper, home) = (&wanted.helper, &wanted.home);
     let step = |errno: Errno| SandboxError::step("make a socket")(errno.into());
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -192,13 +212,14 @@ fn start(helper: &Path, home: &Path, stays: bool) -> Result<Started, SandboxErro
         home: home.to_str().ok_or_else(|| path_error(home))?.to_owned(),
         home_is_mount: mount.is_some(),
         shift: userns.is_some().then_some(SHIFT),
-        stays,
+        stays: wanted.stays,
+        avoid: wanted.avoid.clone(),
     };
     let descriptors: Vec<_> = mount.iter().map(AsFd::as_fd).collect();
     send(&ours, &ZygoteRequest::Settle(settle), &descriptors)
         .map_err(|errno| SandboxError::step("settle the zygote")(errno.into()))?;
     match hear(&ours)?.0 {
-        ZygoteReply::Settled => Ok((child, ours, userns)),
+        ZygoteReply::Settled { ways } => Ok(Started { child, socket: ours, userns, ways }),
         ZygoteReply::Failed(fault) => Err(super::failed(&fault)),
         _ => Err(nonsense()),
     }

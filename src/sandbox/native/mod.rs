@@ -9,7 +9,7 @@
 //!   kills, and clears away ([`keeper`], [`handle`], [`watch`]).
 //! - The **zygote** is our program started once more, from a sealed copy in memory, small and
 //!   single-threaded ([`zygote`]). Asked by the keeper ([`launcher`]) it assembles a root as a tree
-//!   of mounts attached nowhere ([`root`]), enters a network namespace of its pool ([`netns`]) and
+//!   of mounts attached nowhere ([`root`], [`overlay`]; [`ways`] on older kernels), enters a network namespace of its pool ([`netns`]) and
 //!   clones a child into new user, mount, pid, ipc and uts namespaces.
 //! - That child is **pid 1** of a sandbox. It does what was decided ([`init`]): joins its cgroups,
 //!   becomes root inside, attaches the root and leaves the old one, gives up capabilities, loads the
@@ -45,6 +45,7 @@ mod launcher;
 mod leftovers;
 mod netns;
 mod network;
+mod overlay;
 mod pretend;
 mod probe;
 mod processes;
@@ -58,11 +59,13 @@ mod streams;
 mod sys;
 mod users;
 mod watch;
+mod ways;
 mod zygote;
 
 pub use backend::{NativeBackend, NativeOptions};
 pub use leftovers::leaks;
 pub use probe::{Probe, probe};
+pub use ways::Way;
 
 use super::SandboxError;
 use proto::Fault;

@@ -128,7 +128,7 @@ fn shows_quiet(sockstat: &str) -> bool {
 }
 
 /// A read-only sysfs of the namespace this thread is in.
-fn sysfs() -> Option<OwnedFd> {
+pub(super) fn sysfs() -> Option<OwnedFd> {
     let context = rustix::mount::fsopen("sysfs", FsOpenFlags::FSOPEN_CLOEXEC).ok()?;
     rustix::mount::fsconfig_create(&context).ok()?;
     let attributes = MountAttrFlags::MOUNT_ATTR_RDONLY

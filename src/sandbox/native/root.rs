@@ -1,18 +1,22 @@
 //! The root of a sandbox, assembled by the zygote as a tree of mounts that is attached nowhere:
-//! nothing of the image's can be raced, and no path of the machine is in it.
+//! nothing of the image's can be raced, and no path of the machine is in it. Where the kernel cannot
+//! do that the tree is attached in the zygote's own namespace meanwhile, in which no program of
+//! anyone's runs.
 
-use super::init::attributes_of;
-use super::proto::{At, Bind, BindSource, Create, Fault, UpperPlan};
+use super::init::{ROOT_AT, attributes_of};
+use super::proto::{At, Bind, BindSource, Create, Fault};
 use super::sys::{self, MountChange};
-use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, StatVfsMountFlags, mkdirat, openat, openat2,
-};
+use super::ways::{Way, Ways};
+use super::{netns, overlay};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
 use rustix::io::Errno;
-use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags};
+use rustix::mount::{MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags};
 use std::os::fd::{AsFd, OwnedFd};
 
 /// Where the zygote has the home directory.
 pub(super) const HOME_AT: &str = "/s";
+/// Where it attaches a file system in memory that cannot be used attached nowhere.
+pub(super) const MEMORY_AT: &str = "/u";
 /// Where a rootless zygote has the machine's files.
 pub(super) const MACHINE_AT: &str = "/h";
 
@@ -22,6 +26,8 @@ pub(super) struct Materials {
     pub(super) userns: Option<OwnedFd>,
     /// A mount of the device nodes, to be cloned.
     pub(super) devices: OwnedFd,
+    /// How roots are made.
+    pub(super) ways: Ways,
 }
 
 /// An assembled root.
@@ -39,7 +45,8 @@ pub(super) fn assemble(
     sysfs: Option<&OwnedFd>,
     binds: Vec<OwnedFd>,
 ) -> Result<Root, Fault> {
-    let (mount, upper) = overlay(create, materials)?;
+    let stage = Stage { used: !materials.ways.has(Way::Detached) };
+    let (mount, upper) = overlay::mount(create, materials)?;
     for (name, mode) in [("proc", 0o555), ("sys", 0o555), ("dev", 0o755), ("tmp", 0o1777)] {
         make_directory(&mount, name, mode).at(format!("make /{name} in the image"))?;
     }
@@ -48,106 +55,38 @@ pub(super) fn assemble(
         place_bind(&mount, bind, &mut binds)?;
     }
     put(&clone_of(&materials.devices).at("clone /dev")?, &mount, "dev")?;
+    let sysfs = match sysfs {
+        // What is attached nowhere cannot be cloned: another one of the same.
+        Some(_) if stage.used => netns::sysfs(),
+        Some(sysfs) => Some(clone_of(sysfs).at("clone /sys")?),
+        None => None,
+    };
     if let Some(sysfs) = sysfs {
-        put(&clone_of(sysfs).at("clone /sys")?, &mount, "sys")?;
+        put(&sysfs, &mount, "sys")?;
     }
+    let mount = if stage.used { clone_of(&mount).at("take the root off")? } else { mount };
     Ok(Root { mount, upper })
 }
 
-fn overlay(create: &Create, materials: &Materials) -> Result<(OwnedFd, Option<OwnedFd>), Fault> {
-    let step = "mount the overlay";
-    let context = rustix::mount::fsopen("overlay", FsOpenFlags::FSOPEN_CLOEXEC).at(step)?;
-    let set = |name: &str, value: &str| {
-        rustix::mount::fsconfig_set_string(&context, name, value)
-            .at(format!("{step}: {name}={value}"))
-    };
-    set("source", "overlay")?;
-    for lower in &create.lowers {
-        set("lowerdir+", &format!("{HOME_AT}/{lower}"))?;
-    }
-    // A detached mount is taken apart when its last descriptor goes: not before the overlay has it.
-    let (upper, _shifted) = match &create.upper {
-        UpperPlan::Disk(directory) => {
-            set("upperdir", &format!("{HOME_AT}/{directory}/u"))?;
-            set("workdir", &format!("{HOME_AT}/{directory}/w"))?;
-            (None, None)
-        }
-        UpperPlan::Memory(size) => {
-            let memory = memory_upper(*size, materials.userns.as_ref())?;
-            rustix::mount::fsconfig_set_fd(&context, "upperdir", memory.upper.as_fd()).at(step)?;
-            rustix::mount::fsconfig_set_fd(&context, "workdir", memory.work.as_fd()).at(step)?;
-            (Some(memory.plain), Some(memory.shifted))
-        }
-    };
-    // A sandbox is made anew after a crash, so nothing need be waited for.
-    rustix::mount::fsconfig_set_flag(&context, "volatile").at(step)?;
-    if materials.userns.is_none() {
-        rustix::mount::fsconfig_set_flag(&context, "userxattr").at(step)?;
-    }
-    rustix::mount::fsconfig_create(&context).at(step)?;
-    let mount = rustix::mount::fsmount(
-        &context,
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::MOUNT_ATTR_NODEV,
-    )
-    .at(step)?;
-    // When the overlay cannot make its work directory it becomes read-only without a word.
-    let flags = rustix::fs::fstatvfs(&mount).at(step)?.f_flag;
-    if flags.contains(StatVfsMountFlags::RDONLY) {
-        return Err(Errno::ROFS).at(step);
-    }
-    Ok((mount, upper))
+/// The places in the zygote's own root where a root is put together if that cannot be done attached
+/// nowhere. They are empty again when this goes: a sandbox must not be born with what is there.
+struct Stage {
+    used: bool,
 }
 
-struct MemoryUpper {
-    shifted: OwnedFd,
-    upper: OwnedFd,
-    work: OwnedFd,
-    /// The upper directory by a mount that shows owners as they are inside.
-    plain: OwnedFd,
-}
-
-/// A file system in memory of this size for one sandbox.
-fn memory_upper(size: u64, userns: Option<&OwnedFd>) -> Result<MemoryUpper, Fault> {
-    let step = "make an upper in memory";
-    let context = rustix::mount::fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC).at(step)?;
-    let set = |name: &str, value: &str| {
-        rustix::mount::fsconfig_set_string(&context, name, value).at(step)
-    };
-    set("size", &size.to_string())?;
-    set("mode", "0700")?;
-    if userns.is_some() {
-        // Else it would be its maker's, which the shift makes nobody's.
-        set("uid", "0")?;
-        set("gid", "0")?;
+impl Drop for Stage {
+    fn drop(&mut self) {
+        if self.used {
+            for place in [ROOT_AT, MEMORY_AT] {
+                // Until nothing is attached there any more.
+                while rustix::mount::unmount(place, UnmountFlags::DETACH).is_ok() {}
+            }
+        }
     }
-    rustix::mount::fsconfig_create(&context).at(step)?;
-    let plain = rustix::mount::fsmount(
-        &context,
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::MOUNT_ATTR_NODEV,
-    )
-    .at(step)?;
-    let shifted = clone_of(&plain).at(step)?;
-    if let Some(userns) = userns {
-        let change = MountChange { idmap: Some(userns.as_fd()), ..Default::default() };
-        sys::mount_setattr(shifted.as_fd(), &change).at(step)?;
-    }
-    // By the shifted mount, in which the zygote's ids are root's.
-    for (name, mode) in [("u", 0o755), ("w", 0o700)] {
-        mkdirat(&shifted, name, Mode::from_raw_mode(mode)).at(step)?;
-    }
-    let open = |at: &OwnedFd, name| openat(at, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
-    Ok(MemoryUpper {
-        upper: open(&shifted, "u").at(step)?,
-        work: open(&shifted, "w").at(step)?,
-        plain: open(&plain, "u").at(step)?,
-        shifted,
-    })
 }
 
 /// A detached clone of a mount and of those below it.
-fn clone_of(mount: &OwnedFd) -> Result<OwnedFd, Errno> {
+pub(super) fn clone_of(mount: &OwnedFd) -> Result<OwnedFd, Errno> {
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC
         | OpenTreeFlags::AT_EMPTY_PATH

@@ -93,7 +93,8 @@ fn live() -> Result<(), Fault> {
             return Err(fault);
         }
     };
-    send(&control, &ZygoteReply::Settled, &[]).at("answer")?;
+    let ways = zygote.materials.ways.clone();
+    send(&control, &ZygoteReply::Settled { ways }, &[]).at("answer")?;
     loop {
         zygote.wait_for_request()?;
         match receive::<ZygoteRequest>(&control) {
@@ -126,7 +127,7 @@ fn settle(control: &OwnedFd) -> Result<Zygote, Fault> {
     let ZygoteRequest::Settle(settle) = request else {
         return Err(Errno::PROTO).at("settle in");
     };
-    let devices = build_root(&settle, descriptors.pop(), userns.is_none())?;
+    let materials = build_root(&settle, descriptors.pop(), userns)?;
     let pool = Pool::new()?;
     if let Some(shift) = settle.shift {
         // The overlay works on its upper as this user; without the bit it would do so without the
@@ -136,7 +137,6 @@ fn settle(control: &OwnedFd) -> Result<Zygote, Fault> {
         sys::set_fs_ids(shift);
     }
     sys::reset_sigchld(true);
-    let materials = Materials { userns, devices };
     let control = control.try_clone().at("keep the socket")?;
     let ahead = if settle.stays { 0 } else { AHEAD };
     Ok(Zygote { control, materials, shift: settle.shift, pool, ahead })

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use evalrun::layers::{ImageKey, LayerKey, Store, host};
 use evalrun::model::{Digest, Outcome};
 use evalrun::sandbox::fake::FakeBackend;
-use evalrun::sandbox::native::{NativeBackend, NativeOptions, leaks};
+use evalrun::sandbox::native::{NativeBackend, NativeOptions, Way, leaks};
 use evalrun::sandbox::{
     Backend, Command, Content, Limits, Output, Root, Sandbox, SandboxError, SandboxOptions,
 };
@@ -74,12 +74,22 @@ impl Bench {
     /// The native back-end with this machine's own programs as the image. `None` where this machine
     /// cannot have it, or the case is not for it.
     pub(crate) async fn native(case: &str) -> Option<Self> {
+        Self::native_without(case, Vec::new()).await
+    }
+
+    /// The same, which makes sandboxes as on the oldest kernel that it is for.
+    pub(crate) async fn native_older(case: &str) -> Option<Self> {
+        Self::native_without(case, Way::ALL.to_vec()).await
+    }
+
+    async fn native_without(case: &str, avoid: Vec<Way>) -> Option<Self> {
         if is_listed("native", NATIVE_CANNOT, case) {
             return None;
         }
         let home = tempfile::tempdir_in(scratch()).unwrap();
         let store = Store::open(home.path()).unwrap();
-        let backend = match NativeBackend::new(store, NativeOptions { helper: Some(helper()) }) {
+        let options = NativeOptions { helper: Some(helper()), avoid };
+        let backend = match NativeBackend::new(store, options) {
             Ok(backend) => backend,
             Err(error) => {
                 assert!(std::env::var_os("CI").is_none(), "needs user namespaces: {error}");

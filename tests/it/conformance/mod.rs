@@ -98,6 +98,16 @@ macro_rules! conformance {
 conformance!(native);
 conformance!(fake);
 
+// What can differ where mounts are made in other ways.
+tests!(native_older:
+    commands::{terminals users}
+    limits::{memory_is_limited disk_is_limited_in_memory disk_is_limited_on_disk}
+    files::{odd_files_in_and_out directories_of_the_machine}
+    snapshots::{writes_never_reach_the_image snapshots_keep_what_a_file_system_has}
+    isolation::{no_network_unless_asked_for what_a_command_is_born_with}
+    ends::{many_commands_at_once nothing_is_left_on_the_machine}
+);
+
 #[test]
 fn what_a_back_end_cannot_names_cases() {
     for (cannot, cases) in
@@ -107,6 +117,7 @@ fn what_a_back_end_cannot_names_cases() {
         assert_eq!(unknown, None, "there is no such case");
         assert!(cannot.len() < cases.len());
     }
+    assert!(native_older::CASES.iter().all(|case| native::CASES.contains(case)));
 }
 
 #[test]

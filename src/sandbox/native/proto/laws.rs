@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::sandbox::native::setup::{Rlimit, SetupOp};
+use crate::sandbox::native::ways::{Way, Ways};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -87,7 +88,8 @@ fn operation() -> impl Strategy<Value = SetupOp> {
 fn said_by_zygote() -> impl Strategy<Value = ZygoteReply> {
     prop_oneof![
         any::<bool>().prop_map(|root| ZygoteReply::Started { root }),
-        any::<()>().prop_map(|()| ZygoteReply::Settled),
+        proptest::sample::subsequence(Way::ALL.to_vec(), 0..=Way::ALL.len())
+            .prop_map(|ways| ZygoteReply::Settled { ways: Ways(ways) }),
         (any::<i32>(), any::<Option<u32>>())
             .prop_map(|(pid, netns)| ZygoteReply::Created { pid, netns }),
         fault().prop_map(ZygoteReply::Failed),

@@ -1,6 +1,7 @@
 //! The words: what keeper, zygote and pid 1 have to say.
 
 use crate::sandbox::native::setup::SetupOp;
+use crate::sandbox::native::ways::{Way, Ways};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -67,6 +68,8 @@ pub(in super::super) struct Settle {
     pub(in super::super) shift: Option<u32>,
     /// It never leaves the machine's network namespace: an ordinary user could not go back.
     pub(in super::super) stays: bool,
+    /// Ways not to take.
+    pub(in super::super) avoid: Vec<Way>,
 }
 
 /// From the zygote to the keeper.
@@ -78,7 +81,10 @@ pub(in super::super) enum ZygoteReply {
         root: bool,
     },
     /// It has settled in.
-    Settled,
+    Settled {
+        /// How it makes sandboxes.
+        ways: Ways,
+    },
     /// A sandbox is starting. Descriptors: its pid 1; for uppers in memory, their directory.
     Created {
         /// Pid 1 as this machine sees it.
