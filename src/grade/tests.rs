@@ -1,5 +1,7 @@
 //! The graders on logs made by hand, honest and forged, and properties of verdicts.
 
+mod policies;
+
 use super::*;
 use crate::model::{InstanceId, KilledBy, Usage};
 use proptest::prelude::*;
@@ -29,7 +31,7 @@ pub(crate) fn instance(fail_to_pass: &[&str], pass_to_pass: &[&str]) -> Instance
     }
 }
 
-fn fail_only() -> Instance {
+pub(super) fn fail_only() -> Instance {
     Instance {
         eval_type: EvalType::FailOnly,
         log_parser: "parse_log_marked".to_owned(),
@@ -42,7 +44,7 @@ pub(super) fn outcome(status: Status) -> Outcome {
 }
 
 /// The log of an honest harness around what the tests print.
-fn log(tests: &str, status: i32) -> String {
+pub(super) fn log(tests: &str, status: i32) -> String {
     format!(
         "+ git show\n+ : '{}'\n{tests}{}{}'\n+ echo '{}: {status}'\n{}: {status}\n+ git checkout\n",
         script::START,
@@ -69,7 +71,7 @@ fn by_text(instance: &Instance, log: &str) -> Graded {
     grade(instance, log.as_bytes(), &Section::TextOnly { outcome: outcome(Status::Code(0)) })
 }
 
-fn resolved(graded: &Graded) -> bool {
+pub(super) fn resolved(graded: &Graded) -> bool {
     matches!(graded.verdict, Verdict::Resolved { .. })
 }
 

@@ -13,8 +13,9 @@ use walkdir::WalkDir;
 const TEST_LOG: &str = "test_output.txt";
 const INSTANCE_LOG: &str = "run_instance.log";
 const PATCH: &str = "patch.diff";
-/// The end of the name of a log of swebench 1.x, `<instance>.<model>.eval.log`.
-const OLD_LOG: &str = ".eval.log";
+/// The end of the name of a log of swebench 1.x: `<instance>.<model>.eval.log`, and of those who
+/// collect such logs, `<model>.<instance>.log`.
+const OLD_LOG: &str = ".log";
 
 /// What is known of an evaluation.
 #[derive(Clone, Debug, PartialEq)]
@@ -145,8 +146,9 @@ fn of_a_tree(
         } else if let Some(stem) = name.strip_suffix(OLD_LOG)
             && let Some((id, named)) = old_name(stem, ids)
         {
-            let model = model.unwrap_or(if named.is_empty() { "model" } else { named });
-            let key = PredictionKey { model: Arc::from(model), instance_id: id, attempt: 1 };
+            let named = if named.is_empty() { "model".to_owned() } else { named };
+            let model = Arc::from(model.map_or(named.as_str(), |model| model));
+            let key = PredictionKey { model, instance_id: id, attempt: 1 };
             let place = entry.path().to_owned();
             found.push(Found { key, place, logged: Logged::Foreign { empty: false } });
         }
@@ -191,12 +193,20 @@ fn of_a_directory(
     })
 }
 
-/// The instance and the model in the name of an old log: the longest id that fits.
-fn old_name<'n>(stem: &'n str, ids: &BTreeSet<InstanceId>) -> Option<(InstanceId, &'n str)> {
-    let mut ends: Vec<usize> = stem.match_indices('.').map(|(at, _)| at).collect();
-    ends.push(stem.len());
-    ends.into_iter().rev().find_map(|end| {
-        let id = InstanceId::new(&stem[..end]).ok().filter(|id| ids.contains(id))?;
-        Some((id, stem[end..].trim_start_matches('.')))
-    })
+/// The instance and the model in the name of an old log: the longest id that stands between dots,
+/// and what is left.
+fn old_name(stem: &str, ids: &BTreeSet<InstanceId>) -> Option<(InstanceId, String)> {
+    let stem = stem.strip_suffix(".eval").unwrap_or(stem);
+    let parts: Vec<&str> = stem.split('.').collect();
+    let ranges = (1..=parts.len())
+        .rev()
+        .flat_map(|length| (0..=parts.len() - length).map(move |start| (start, start + length)));
+    for (start, end) in ranges {
+        let Ok(id) = InstanceId::new(&parts[start..end].join(".")) else { continue };
+        if ids.contains(&id) {
+            let rest: Vec<&str> = parts[..start].iter().chain(&parts[end..]).copied().collect();
+            return Some((id, rest.join(".")));
+        }
+    }
+    None
 }

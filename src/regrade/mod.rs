@@ -61,7 +61,8 @@ fn judge(found: &Found, instance: &Instance, policy: Policy) -> Evaluated {
         Logged::Ours(evaluation) => ours(evaluation, instance, log.as_deref(), policy),
         Logged::Foreign { empty: true } => plain(Verdict::EmptyPatch, None, Vec::new()),
         Logged::Foreign { empty: false } => {
-            foreign(instance, log.as_deref(), &instance_log, policy)
+            let logs = (log.as_deref(), instance_log.as_slice());
+            foreign(instance, logs, found.place.is_file(), policy)
         }
     };
     let log = log.unwrap_or_default();
@@ -114,8 +115,8 @@ fn ours(
 /// By text alone; no more is known of a run of another harness.
 fn foreign(
     instance: &Instance,
-    log: Option<&[u8]>,
-    instance_log: &[u8],
+    (log, instance_log): (Option<&[u8]>, &[u8]),
+    alone: bool,
     policy: Policy,
 ) -> Evaluation {
     let has = |text: &[u8], needle: &str| memchr::memmem::find(text, needle.as_bytes()).is_some();
@@ -130,8 +131,10 @@ fn foreign(
     let status = if timed_out(log) { Status::Killed(KilledBy::TimedOut) } else { Status::Code(0) };
     let outcome = Outcome { status, limits_hit: LimitsHit::default(), usage: Usage::default() };
     let section = Section::TextOnly { outcome };
-    let graded = if grade::is_older(log) {
-        grade::older(instance, log)
+    // A log that stands alone is of a harness before the markers, whatever it tells.
+    let older = grade::is_older(log) || alone && !has(log, grade::script::START);
+    let graded = if older {
+        grade::older(policy, instance, log)
     } else {
         grade::grade_by(policy, instance, log, &section)
     };

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// The modules in the order of their dependencies: each may use only those before it.
-const ORDER: [&str; 13] = [
+const ORDER: [&str; 14] = [
     "model", "dataset", "grade", "layers", "sandbox", "image", "evaluate", "journal", "history",
-    "report", "run", "cluster", "cli",
+    "report", "regrade", "run", "cluster", "cli",
 ];
 
 struct Source {

@@ -2,7 +2,8 @@
 
 use evalrun::grade::{Subject, Trust, decode, grade, integrity, official, parse, script};
 use evalrun::model::{
-    EvalType, Instance, InstanceId, LimitsHit, LogProblem, Outcome, Section, Status, Usage, Verdict,
+    EvalType, Instance, InstanceId, LimitsHit, LogProblem, Outcome, Section, Status, Usage,
+    Verdict, VerdictKind,
 };
 use serde_json::Value;
 use std::path::{Path, PathBuf};
@@ -129,6 +130,92 @@ fn real_logs_give_the_recorded_status_maps_and_verdicts() {
         differences.join("\n")
     );
     assert!(verdicts.len() > 100);
+}
+
+/// The same by the command that users have for it: the whole folder of logs at once.
+#[test]
+fn the_folder_of_real_logs_is_graded_as_recorded() {
+    let Some(folder) = data("grading") else { return };
+    let home = tempfile::tempdir().unwrap();
+    let rows = folder.join("rows.jsonl");
+    let logs = folder.join("logs");
+    let args = ["grade", logs.to_str().unwrap(), "-d", rows.to_str().unwrap()];
+    let args: Vec<_> =
+        args.into_iter().chain(["--no-write", "--json", "--integrity", "official"]).collect();
+    let output = super::cli::evalrun(home.path(), &args);
+    let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let results = said["results"].as_array().unwrap();
+    let verdicts = json_lines(&folder.join("verdicts.jsonl"));
+    assert_eq!(results.len(), verdicts.len());
+    for expected in verdicts {
+        let log = expected["log"].as_str().unwrap();
+        let model = log.trim_start_matches("logs/").split('.').next().unwrap();
+        let given = results
+            .iter()
+            .find(|one| one["instance_id"] == expected["instance_id"] && one["model"] == model);
+        let wanted = match expected["official"]["resolution"].as_str().unwrap() {
+            "RESOLVED_FULL" => "resolved",
+            "RESOLVED_NO(not applied)" => "log_unusable",
+            _ => "unresolved",
+        };
+        assert_eq!(given.unwrap()["verdict"], wanted, "{log}");
+    }
+}
+
+/// The report of a real run of swebench 5 has our keys, in our order, with our types; the keys that
+/// later versions added are the only others.
+#[test]
+fn our_report_has_the_shape_of_a_real_one() {
+    let Some(folder) = data("reports") else { return };
+    let text = fs_err::read_to_string(folder.join("gold.fresh-verified.json")).unwrap();
+    let real: serde_json::Map<String, Value> = serde_json::from_str(&text).unwrap();
+    let names = |list: &str| -> Vec<String> {
+        let list = real[list].as_array().unwrap();
+        list.iter().map(|id| id.as_str().unwrap().to_owned()).collect()
+    };
+    let (resolved, unresolved, errors) =
+        (names("resolved_ids"), names("unresolved_ids"), names("error_ids"));
+    let all = names("submitted_ids").into_iter().chain(names("incomplete_ids")).collect::<Vec<_>>();
+    let standing = |id, kind, reported| evalrun::report::Standing {
+        id,
+        empty: kind == Some(VerdictKind::EmptyPatch),
+        kind,
+        reported,
+        reason: None,
+    };
+    let empty = names("empty_patch_ids");
+    let standings = (resolved.iter().map(|id| standing(id, Some(VerdictKind::Resolved), true)))
+        .chain(unresolved.iter().map(|id| standing(id, Some(VerdictKind::Unresolved), true)))
+        .chain(errors.iter().map(|id| standing(id, Some(VerdictKind::TestsStopped), false)))
+        .chain(empty.iter().map(|id| standing(id, Some(VerdictKind::EmptyPatch), false)));
+    let ours = evalrun::report::summary_of(all.iter().map(String::as_str).collect(), standings);
+    let ours: serde_json::Map<String, Value> = serde_json::from_str(&ours.to_text()).unwrap();
+    let added = [
+        "infra_failure_instances",
+        "ambiguous_failure_instances",
+        "infra_failure_ids",
+        "ambiguous_failure_ids",
+        "failure_reasons",
+    ];
+    let shared: Vec<_> = ours.keys().filter(|key| !added.contains(&key.as_str())).collect();
+    assert_eq!(shared, real.keys().collect::<Vec<_>>());
+    for (key, value) in &real {
+        let same = match (value, &ours[key]) {
+            // What Docker's client counts has nothing to do with outcomes.
+            (Value::Number(_), Value::Number(_))
+                if key.starts_with("un") && !key.starts_with("unresolved") =>
+            {
+                true
+            }
+            (Value::Array(_), Value::Array(_))
+                if key.starts_with("un") && !key.starts_with("unresolved") =>
+            {
+                true
+            }
+            (real, ours) => real == ours,
+        };
+        assert!(same, "{key}: {} instead of {value}", ours[key]);
+    }
 }
 
 #[test]

@@ -20,3 +20,4 @@ mod mini;
 mod ordinary;
 mod rootless;
 mod run;
+mod without_sandboxes;

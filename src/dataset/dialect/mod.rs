@@ -140,6 +140,11 @@ impl NewRow {
         if let Some(work_dir) = self.work_dir {
             put("work_dir", work_dir.into());
         }
+        // What SWE-bench has as text under this name is an object of counts in others.
+        if let Some(facts) = rest.swap_remove("difficulty") {
+            let name = if facts.is_string() { "difficulty" } else { "difficulty_facts" };
+            rest.insert(name.to_owned(), facts);
+        }
         for (name, value) in rest {
             fields.entry(name).or_insert(value);
         }
