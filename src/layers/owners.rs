@@ -103,8 +103,9 @@ pub(crate) fn open_up(root: &Path) -> std::io::Result<()> {
         let mode = stat.st_mode & 0o7777;
         let wide = mode | needed(stat.st_mode);
         if wide != mode {
-            let owner = Owner { mode, ..of_file(&path, stat.st_mode) };
+            // First: what may not be read has no attributes for us.
             rustix::fs::chmod(&path, Mode::from_raw_mode(wide))?;
+            let owner = Owner { mode, ..of_file(&path, stat.st_mode) };
             write_on(&path, owner, wide)?;
         }
         if kind == FileType::Directory {
@@ -185,6 +186,8 @@ mod tests {
         let set = |name: &str, mode| {
             rustix::fs::chmod(root.join(name), Mode::from_raw_mode(mode)).unwrap();
         };
+        let file = root.join("closed/inner/file");
+        give(&file, rustix::fs::lstat(&file).unwrap().st_mode, 7, 8).unwrap();
         set("closed/inner/file", 0o004);
         set("closed/inner", 0o050);
         set("closed", 0);
@@ -195,6 +198,8 @@ mod tests {
             let disk = rustix::fs::lstat(&path).unwrap().st_mode;
             assert_eq!(of_file(&path, disk).mode, mode, "{name}");
         }
+        let disk = rustix::fs::lstat(&file).unwrap().st_mode;
+        assert_eq!(of_file(&file, disk), Owner { uid: 7, gid: 8, mode: 0o004 });
     }
 
     #[test]

@@ -203,8 +203,8 @@ async fn becoming_somebody_else_succeeds_and_changes_nothing() {
     let root = Root::Tar(Box::new(std::io::Cursor::new(small_root())));
     let base = backend.import(key, root, &ImageConfig::default()).await.unwrap();
     let sandbox = backend.create(&base, &SandboxOptions::default()).await.unwrap();
-    let line = "/bin/busybox id -u; /bin/busybox echo $HOME; /bin/busybox start-stop-daemon -S -c ann \
-                -x /bin/busybox -- id -u; echo out > /dev/stdout";
+    let line = "/bin/busybox id -u; /bin/busybox echo $HOME; /bin/busybox start-stop-daemon -S -c ann -n none \
+                -a /bin/busybox -- id -u; echo out > /dev/stdout";
     for (user, home) in [(None, "/root"), (Some("ann"), "/home/ann"), (Some("7:8"), "/")] {
         let (outcome, said) = shell(&*sandbox, user, line).await;
         assert!(outcome.success(), "{said}");

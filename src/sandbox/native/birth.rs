@@ -3,6 +3,7 @@
 
 use super::backend::Inner;
 use super::cgroup::Cgroup;
+use super::den::APT_CONFIG;
 use super::handle::{Parts, Shared};
 use super::proto::{Bind, Create, Join, UpperPlan};
 use super::sandbox::{NativeSandbox, environment};
@@ -47,10 +48,13 @@ impl Inner {
             .expect("nothing panics while it holds this lock")
             .insert(name, Arc::downgrade(&shared));
         tokio::spawn(shared.clone().listen(options.lifetime));
-        let network = match options.network {
+        let mut network = match options.network {
             Network::None => std::collections::BTreeMap::new(),
             Network::Host => self.host_view.env.clone(),
         };
+        if !self.is_root() {
+            network.insert("APT_CONFIG".to_owned(), format!("/dev/{APT_CONFIG}"));
+        }
         Ok(Arc::new(NativeSandbox {
             shared,
             env: environment(&image.config, network, &options),

@@ -171,6 +171,10 @@ const LINKS: [(&str, &str); 5] = [
     ("pts/ptmx", "ptmx"),
 ];
 
+/// A file in `/dev` of sandboxes that have one user only: apt becomes another to fetch packages,
+/// looks whether it worked, and is told here not to. Nothing of the image need be changed for it.
+pub(super) const APT_CONFIG: &str = "apt.conf";
+
 /// A mount of device nodes, which every sandbox gets a clone of. Whoever is not the machine's root
 /// cannot make nodes, and shows the machine's own.
 fn devices(shift: Option<u32>) -> Result<OwnedFd, Errno> {
@@ -201,6 +205,9 @@ fn devices(shift: Option<u32>) -> Result<OwnedFd, Errno> {
         }
     }
     if shift.is_none() {
+        let flags = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = openat(at, APT_CONFIG, flags, Mode::from_raw_mode(0o444))?;
+        rustix::io::write(&file, b"APT::Sandbox::User \"root\";\n")?;
         attach(&mount, CWD, DEVICES_AT)?;
         for (name, _) in NODES {
             let node = clone_path(&format!("{MACHINE_AT}/dev/{name}"), OpenTreeFlags::empty())?;

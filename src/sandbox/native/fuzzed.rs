@@ -1,5 +1,5 @@
 //! The protocol in a fuzzer's hands: packets as the other side, gone bad, could send them. Only in
-//! builds for fuzzing, and no part of the library's interface.
+//! builds for fuzzing and tests, and no part of the library's interface.
 
 use super::handle::{EndReason, Parts, Shared, Waiter};
 use super::proto::{
@@ -91,6 +91,13 @@ fn open_descriptors() -> usize {
     fs_err::read_dir("/proc/self/fd").map_or(0, Iterator::count)
 }
 
+/// A fuzzer's process has one thread; other tests open what they like meanwhile.
+fn nothing_left(before: usize) {
+    if cfg!(fuzzing) {
+        assert_eq!(open_descriptors(), before, "descriptors stayed behind");
+    }
+}
+
 /// Every word of the protocol from these bytes: what is understood must say the same when it is
 /// sent on, and no descriptor may stay behind.
 pub fn decode(packet: &Packet) {
@@ -99,7 +106,7 @@ pub fn decode(packet: &Packet) {
     decode_as::<ZygoteReply>(packet);
     decode_as::<InitRequest>(packet);
     decode_as::<InitReply>(packet);
-    assert_eq!(open_descriptors(), before, "descriptors stayed behind");
+    nothing_left(before);
 }
 
 fn decode_as<T: Serialize + DeserializeOwned + Debug>(packet: &Packet) {
@@ -138,7 +145,7 @@ pub fn hear(packets: &[Packet], asked: u8) {
         shared.end(EndReason::Asked);
         let _ = (shared.used(), shared.read_facts(), shared.gone().to_string());
     });
-    assert_eq!(open_descriptors(), before, "descriptors stayed behind");
+    nothing_left(before);
 }
 
 /// What a keeper holds of a sandbox, with a process descriptor that no signal can be sent by.
@@ -157,4 +164,43 @@ fn keeper(control: OwnedFd) -> Shared {
         free_at_start: 0,
         control: sys::watched(control, interest).expect("the runtime watches sockets"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    fn packet() -> impl Strategy<Value = Packet> {
+        let bytes = prop_oneof![
+            vec(any::<u8>(), 1..64),
+            "[JM][{}\\[\\]\":,a-zA-Z_0-9 ]{0,64}".prop_map(String::into_bytes),
+        ];
+        let file = proptest::option::of((vec(any::<u8>(), 0..64), any::<bool>()));
+        let any_packet = (bytes, any::<u8>(), file).prop_map(|(bytes, descriptors, file)| Packet {
+            bytes,
+            descriptors,
+            file,
+        });
+        let sound = (any::<u8>(), 0..9_u64, any::<i32>(), any::<String>(), any::<u8>()).prop_map(
+            |(word, id, number, text, descriptors)| {
+                Packet::said(word, id, number, text, descriptors)
+            },
+        );
+        prop_oneof![any_packet, sound]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn a_pid_1_gone_bad_keeps_nobody_waiting(
+            packets in vec(packet(), 0..12),
+            asked in any::<u8>(),
+        ) {
+            packets.iter().for_each(decode);
+            hear(&packets, asked);
+        }
+    }
 }

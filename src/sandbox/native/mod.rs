@@ -35,7 +35,7 @@ mod cgroup;
 mod copy;
 mod den;
 mod files;
-#[cfg(fuzzing)]
+#[cfg(any(fuzzing, test))]
 #[doc(hidden)]
 pub mod fuzzed;
 mod handle;
