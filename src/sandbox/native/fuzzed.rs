@@ -159,7 +159,7 @@ fn keeper(control: OwnedFd) -> Shared {
         netns: None,
         directory: PathBuf::new(),
         memory_upper: None,
-        memory_shift: None,
+        memory_shift: 0,
         cgroup: None,
         shift: None,
         free_at_start: 0,
