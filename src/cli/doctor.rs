@@ -1,5 +1,7 @@
 //! `evalrun doctor`: what this machine can do, what is missing, and how to mend it.
 
+mod paths;
+
 use super::args::DoctorArgs;
 use super::exit::{self, Failure};
 use super::places::program;
@@ -27,6 +29,9 @@ struct Check {
     detail: String,
     /// What to do where it is not.
     remedy: Option<String>,
+    /// How long it takes, where that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    microseconds: Option<u64>,
 }
 
 /// Programs that evalrun starts: name, whether it is needed, what for, Debian's package.
@@ -49,6 +54,7 @@ pub(super) fn run(args: &DoctorArgs, session: &Session) -> Result<u8, Failure> {
     let mut checks = vec![home_check(&home)];
     checks.extend(native::probe().into_iter().map(Check::from));
     checks.push(trial_check(session));
+    checks.extend(paths::checks(session));
     checks.extend(PROGRAMS.map(program_check));
     let sound = checks.iter().all(|check| check.ok || !check.needed);
     match session.terminal.json {
@@ -71,6 +77,7 @@ impl From<Probe> for Check {
             needed: true,
             detail: probe.detail,
             remedy: probe.remedy,
+            microseconds: probe.took.and_then(|took| u64::try_from(took.as_micros()).ok()),
         }
     }
 }
@@ -92,6 +99,7 @@ fn home_check(home: &Path) -> Check {
         needed: true,
         detail,
         remedy: Some("--home or EVALRUN_HOME names another folder".to_owned()),
+        microseconds: None,
     }
 }
 
@@ -111,7 +119,8 @@ fn trial_check(session: &Session) -> Check {
             (failure.text().trim_end().replace('\n', ";"), Some(remedy))
         }
     };
-    Check { name: "a sandbox".to_owned(), ok: result.is_ok(), needed: true, detail, remedy }
+    let name = "a sandbox".to_owned();
+    Check { name, ok: result.is_ok(), needed: true, detail, remedy, microseconds: None }
 }
 
 async fn trial(session: &Session) -> Result<(Duration, Vec<String>), Failure> {
@@ -154,6 +163,7 @@ fn program_check((name, needed, purpose, package): (&str, bool, &str, &str)) -> 
             None => format!("not found; {purpose}"),
         },
         remedy: Some(remedy),
+        microseconds: None,
     }
 }
 

@@ -128,6 +128,14 @@ impl NativeBackend {
     }
 }
 
+impl NativeBackend {
+    /// The ways that are taken on this kernel; older ones take the place of the rest.
+    #[must_use]
+    pub fn ways(&self) -> Vec<Way> {
+        self.inner.zygote.ways.0.clone()
+    }
+}
+
 /// Five hundred sandboxes need some thousand descriptors.
 fn raise_descriptor_limit() {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -136,7 +136,8 @@ impl Cgroups {
         }
     }
 
-    fn base(&self) -> Option<&Path> {
+    /// The cgroup that this process's own are in; of version 1, the one for memory.
+    pub(super) fn base(&self) -> Option<&Path> {
         self.trees.directories().first().and_then(|path| path.parent())
     }
 }

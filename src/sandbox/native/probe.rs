@@ -1,6 +1,9 @@
 //! What this machine can do for sandboxes, for `evalrun doctor`.
 
 use super::cgroup::Cgroups;
+use crate::sandbox::Limits;
+use std::path::Path;
+use std::time::{Duration, Instant};
 
 /// One property of the machine.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -13,6 +16,9 @@ pub struct Probe {
     pub detail: String,
     /// What would mend it, where it is not.
     pub remedy: Option<String>,
+    /// How long its use takes, where that was measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub took: Option<Duration>,
 }
 
 /// Looks at what sandboxes need of this machine. What no look can tell, such as whether a file
@@ -22,16 +28,16 @@ pub fn probe() -> Vec<Probe> {
     vec![kernel(), user_namespaces(), overlay(), seccomp(), process_descriptors(), cgroups()]
 }
 
-/// Mounts are assembled detached and shifted, which older kernels refuse.
-const OLDEST: (u32, u32) = (6, 15);
+/// Older ones have no way to do what sandboxes need, or were never tried; what newer ones have
+/// besides is tried by the zygote (see [`super::ways`]).
+const OLDEST: (u32, u32) = (6, 1);
 
 fn kernel() -> Probe {
     let release = rustix::system::uname().release().to_string_lossy().into_owned();
     let ok = version(&release) >= OLDEST;
     let (major, minor) = OLDEST;
-    let remedy =
-        (!ok).then(|| format!("a kernel from {major}.{minor} on, or the `docker` back-end"));
-    Probe { name: "kernel", ok, detail: release, remedy }
+    let remedy = (!ok).then(|| format!("a kernel from {major}.{minor} on, or --backend docker"));
+    Probe { name: "kernel", ok, detail: release, remedy, took: None }
 }
 
 fn version(release: &str) -> (u32, u32) {
@@ -45,6 +51,7 @@ fn found(name: &'static str, ok: bool, remedy: &str) -> Probe {
         ok,
         detail: if ok { "available" } else { "missing" }.to_owned(),
         remedy: (!ok).then(|| remedy.to_owned()),
+        took: None,
     }
 }
 
@@ -74,17 +81,38 @@ fn process_descriptors() -> Probe {
 fn cgroups() -> Probe {
     let name = super::leftovers::own_name().unwrap_or_else(|_| "probe".to_owned());
     let cgroups = Cgroups::find(&format!("{name}-probe"));
+    let took = (cgroups.version() != 0).then(|| made_and_removed(&cgroups)).flatten();
+    let place = cgroups.base().map(Path::to_owned);
     cgroups.remove();
     let detail = match (cgroups.version(), cgroups.missing.is_empty()) {
-        (0, _) => {
-            "none may be made here: memory is watched, processes are limited by user".to_owned()
-        }
+        (0, _) => format!(
+            "none may be made here: memory is watched, processes are limited by user ({})",
+            cgroups.missing.first().map_or("", String::as_str)
+        ),
         (version, true) => format!("version {version}, with memory, processes and CPU"),
         (version, false) => format!("version {version}; {}", cgroups.missing.join("; ")),
     };
+    let joined = match cgroups.version() {
+        2 => ", born inside",
+        1 => ", joined by writing to `tasks`",
+        _ => "",
+    };
+    let place = place.map_or(String::new(), |place| format!(", in {}", place.display()));
+    let took_text = took.map_or(String::new(), |took| format!(", {} µs each", took.as_micros()));
+    let detail = format!("{detail}{place}{joined}{took_text}");
     let remedy = (cgroups.version() == 0)
         .then(|| "systemd-run --user --scope -p Delegate=yes evalrun …".to_owned());
-    Probe { name: "cgroups", ok: true, detail, remedy }
+    Probe { name: "cgroups", ok: true, detail, remedy, took }
+}
+
+/// How long it takes to make, limit and remove the cgroups of a sandbox.
+fn made_and_removed(cgroups: &Cgroups) -> Option<Duration> {
+    const ROUNDS: u32 = 16;
+    let started = Instant::now();
+    for round in 0..ROUNDS {
+        cgroups.make(&format!("probe-{round}"), &Limits::default()).ok()?.remove();
+    }
+    Some(started.elapsed() / ROUNDS)
 }
 
 fn user_namespaces() -> Probe {
@@ -111,6 +139,7 @@ fn user_namespaces() -> Probe {
         ok,
         detail: detail.to_owned(),
         remedy: remedy.map(str::to_owned),
+        took: None,
     }
 }
 
