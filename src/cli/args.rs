@@ -33,6 +33,15 @@ Examples:
 
 A run with the --run-id of an earlier one continues it: what is finished is not run again.";
 
+const PULL_EXAMPLES: &str = "\
+Examples:
+  evalrun images pull python:3.12 ghcr.io/owner/image@sha256:…
+  evalrun images pull verified --predictions preds.jsonl --parallel 8
+  evalrun images pull -d rows.jsonl -i 'sympy__*' --mirror http://cache.lan:5000
+
+Credentials are those of `docker login`. A pull that was interrupted goes on: layers that are
+complete are not downloaded again.";
+
 /// Runs SWE-bench-style tasks in millisecond sandboxes, grades them and reports.
 #[derive(Debug, Parser)]
 #[command(name = "evalrun", version, about, after_help = EXAMPLES, propagate_version = true)]
@@ -80,7 +89,7 @@ pub(super) struct Common {
 pub(super) enum Command {
     /// Run predictions and write the reports (the default command)
     Run(Box<RunArgs>),
-    /// Build, list and show images
+    /// Pull, build, list and show images
     #[command(subcommand)]
     Images(ImagesCommand),
     /// List, show and validate task lists
@@ -156,10 +165,39 @@ pub(super) struct DatasetArgs {
     pub(super) shuffle: Option<u64>,
 }
 
+/// How registries are reached.
+#[derive(Debug, Default, Args, Serialize)]
+#[command(next_help_heading = "Images")]
+pub(super) struct RegistryArgs {
+    /// Platform of images that are pulled, e.g. linux/arm64 [default: this machine's]
+    #[arg(long, value_name = "OS/ARCH")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) platform: Option<String>,
+    /// Registry to be asked before another: [REGISTRY=]URL, of docker.io without a name; may be repeated
+    #[arg(long = "mirror", value_name = "[REGISTRY=]URL")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) mirrors: Vec<String>,
+    /// Registry to speak to without TLS, besides those on this machine; may be repeated
+    #[arg(long, value_name = "HOST[:PORT]")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) plain_http: Vec<String>,
+    /// Layers to download at once
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) downloads: Option<usize>,
+}
+
 /// How images are made.
 #[derive(Debug, Default, Args, Serialize)]
 #[command(next_help_heading = "Images")]
 pub(super) struct ImageArgs {
+    /// Where images come from: auto (built by recipe where there is one, else pulled), pull or build
+    #[arg(long, value_name = "POLICY")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) images: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) registries: RegistryArgs,
     /// Folder of clones (owner/name, owner__name or owner+name) to take repositories from
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -279,6 +317,8 @@ pub(super) struct RunArgs {
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ImagesCommand {
+    /// Pull images, or those of a task list, from their registries
+    Pull(Box<PullArgs>),
     /// Build the images of a task list
     Build(Box<BuildArgs>),
     /// List the images of the store
@@ -289,6 +329,34 @@ pub(super) enum ImagesCommand {
         /// Its name or key
         name: String,
     },
+}
+
+/// Flags of `images pull`.
+#[derive(Debug, Default, Args, Serialize)]
+#[command(after_help = PULL_EXAMPLES)]
+pub(super) struct PullArgs {
+    /// Images by name, or task lists by name or path
+    #[arg(value_name = "IMAGE|TASKS")]
+    #[serde(skip)]
+    pub(super) names: Vec<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) dataset: DatasetArgs,
+    /// Pull only what a run of these predictions needs; may be repeated
+    #[arg(short, long, alias = "predictions_path", value_name = "FILE|gold", num_args = 1..)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) predictions: Vec<String>,
+    /// Images to pull at once [default: as many as there are cores]
+    #[arg(short = 'j', long, alias = "workers", alias = "max_workers", value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) parallel: Option<usize>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) registries: RegistryArgs,
+    /// Say which images would be pulled, and pull nothing
+    #[arg(long)]
+    #[serde(skip)]
+    pub(super) dry_run: bool,
 }
 
 /// Flags of `images build`.

@@ -1,5 +1,7 @@
 //! `evalrun images`: build what a task list needs, list and show what the store holds.
 
+mod pull;
+
 use super::args::{BuildArgs, ImagesCommand};
 use super::exit::{self, Failure};
 use super::terminal::{Terminal, bytes};
@@ -17,6 +19,7 @@ use std::fmt::Write as _;
 pub(super) fn run(command: ImagesCommand, session: &Session) -> Result<u8, Failure> {
     match command {
         ImagesCommand::Build(args) => runtime()?.block_on(build(&args, session)),
+        ImagesCommand::Pull(args) => runtime()?.block_on(pull::run(&args, session)),
         ImagesCommand::List => list(session),
         ImagesCommand::Show { name } => show(&name, session),
     }
@@ -30,7 +33,8 @@ async fn build(args: &BuildArgs, session: &Session) -> Result<u8, Failure> {
     let _in_use = store.use_lock().map_err(Failure::broken)?;
     let logs = store.home().join("logs");
     let backend = settings.backend(&store).await?;
-    let images = Images::new(backend.clone(), store, settings.image_options(&logs)?);
+    let options = settings.image_options(&store, &logs)?;
+    let images = Images::new(backend.clone(), store, options);
     if args.dry_run {
         return show_plans(&dataset, &images, terminal);
     }

@@ -1,11 +1,11 @@
 //! Where things are: the cache, and settings of a command as values of the library.
 
 use super::exit::Failure;
-use super::settings::{BackendName, NetworkName, PolicyName, Settings, Size};
+use super::settings::{BackendName, ImagesName, NetworkName, Settings, Size};
 use crate::dataset::{self, Dataset, LoadOptions, Selection};
 use crate::grade;
-use crate::image::ImageOptions;
-use crate::layers::Store;
+use crate::image::{ImageOptions, ImagePolicy};
+use crate::layers::{Platform, PullWatcher, Registry, RegistryOptions, Store};
 use crate::sandbox::docker::{DockerBackend, DockerOptions};
 use crate::sandbox::native::{NativeBackend, NativeOptions};
 use crate::sandbox::{Backend, Limits, Network};
@@ -104,13 +104,22 @@ impl Settings {
     }
 
     /// How images are made; the log of each layer goes to `logs`.
-    pub(super) fn image_options(&self, logs: &Path) -> Result<ImageOptions, Failure> {
+    pub(super) fn image_options(
+        &self,
+        store: &Store,
+        logs: &Path,
+    ) -> Result<ImageOptions, Failure> {
         let mut options = ImageOptions::new(&self.home()?, logs);
         options.repos = self.repos.clone();
         options.limits = Limits { memory: self.build_memory.0, ..Limits::default() };
         options.timeout = Duration::from_secs(self.build_timeout);
         options.network = if self.offline { Network::None } else { self.build_network.into() };
         options.force = self.force_rebuild;
+        options.policy = self.images.into();
+        options.registry = match self.offline {
+            true => None,
+            false => Some(self.registries(store, None)?),
+        };
         options.uv = program("uv");
         for name in ImageOptions::VARIABLES {
             if let Ok(value) = std::env::var(name) {
@@ -120,10 +129,48 @@ impl Settings {
         Ok(options)
     }
 
+    /// The way to registries, into a store.
+    pub(super) fn registries(
+        &self,
+        store: &Store,
+        watcher: Option<PullWatcher>,
+    ) -> Result<Registry, Failure> {
+        let read = |text: &String| text.parse().map_err(|why: String| anyhow!(why));
+        let mirrors: Result<_, _> = self.mirrors.iter().map(read).collect();
+        let platform = self.platform.as_ref().map(|text| text.parse::<Platform>());
+        let platform = platform.transpose().map_err(|why| Failure::input(anyhow!(why)))?;
+        let options = RegistryOptions {
+            docker_config: docker_config(),
+            plain_http: self.plain_http.clone(),
+            mirrors: mirrors.map_err(Failure::input)?,
+            platform: platform.unwrap_or_else(Platform::here),
+            downloads: self.downloads,
+            watcher,
+        };
+        Registry::new(store.clone(), options).map_err(Failure::broken)
+    }
+
     /// How many things at once.
     pub(super) fn parallel(&self) -> usize {
         let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         self.parallel.unwrap_or_else(cores).max(1)
+    }
+}
+
+/// Where `docker login` keeps credentials.
+fn docker_config() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let home = || folder("HOME").map(|home| home.join(".docker"));
+    Some(folder("DOCKER_CONFIG").or_else(home)?.join("config.json"))
+}
+
+impl From<ImagesName> for ImagePolicy {
+    fn from(name: ImagesName) -> Self {
+        match name {
+            ImagesName::Auto => Self::Auto,
+            ImagesName::Pull => Self::Pull,
+            ImagesName::Build => Self::Build,
+        }
     }
 }
 

@@ -48,8 +48,8 @@ async fn conduct(settings: &Settings, terminal: &Terminal) -> Result<u8, Failure
     for caveat in backend.caveats() {
         terminal.say(&format!("note: {caveat}"));
     }
-    let images =
-        Images::new(backend.clone(), store, settings.image_options(&dir.path().join("images"))?);
+    let options = settings.image_options(&store, &dir.path().join("images"))?;
+    let images = Images::new(backend.clone(), store, options);
     images.expect(&dataset.instances);
     let mut plan = plan(settings, run_id.clone(), dataset, predictions);
     plan.options.assets = assets.files;

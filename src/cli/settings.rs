@@ -53,6 +53,11 @@ pub(super) struct Settings {
     pub(super) build_timeout: u64,
     pub(super) build_memory: Size,
     pub(super) force_rebuild: bool,
+    pub(super) images: ImagesName,
+    pub(super) platform: Option<String>,
+    pub(super) mirrors: Vec<String>,
+    pub(super) plain_http: Vec<String>,
+    pub(super) downloads: usize,
     pub(super) timeout: u64,
     pub(super) memory: Size,
     pub(super) cpus: Option<f64>,
@@ -77,6 +82,15 @@ pub(super) enum PolicyName {
     Official,
     Report,
     Strict,
+}
+
+/// Where images come from, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ImagesName {
+    Auto,
+    Pull,
+    Build,
 }
 
 /// A network policy by name.
@@ -122,7 +136,7 @@ enum Kind {
 }
 
 /// Every key, and how it is read from the environment.
-const KEYS: [(&str, Kind); 36] = [
+const KEYS: [(&str, Kind); 41] = [
     ("dataset", Kind::Text),
     ("split", Kind::Text),
     ("revision", Kind::Text),
@@ -152,6 +166,11 @@ const KEYS: [(&str, Kind); 36] = [
     ("build_timeout", Kind::Number),
     ("build_memory", Kind::Text),
     ("force_rebuild", Kind::Flag),
+    ("images", Kind::Text),
+    ("platform", Kind::Text),
+    ("mirrors", Kind::List),
+    ("plain_http", Kind::List),
+    ("downloads", Kind::Number),
     ("timeout", Kind::Number),
     ("memory", Kind::Text),
     ("cpus", Kind::Fraction),

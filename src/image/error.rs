@@ -1,7 +1,7 @@
 //! Why an image could not be had.
 
 use super::repo::RepoError;
-use crate::layers::StoreError;
+use crate::layers::{RegistryError, StoreError};
 use crate::sandbox::SandboxError;
 use std::io;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ pub enum ImageError {
     /// Nothing says how to get this image.
     #[error(
         "image `{image}` of {instance} is not in the store and no recipe says how to build it; \
-         import or pull it, or write configs/envs/<owner>__<repo>.toml"
+         pull it (not with --offline or --images build), import it, or write configs/envs/<owner>__<repo>.toml"
     )]
     Unknown {
         /// The task.
@@ -30,6 +30,9 @@ pub enum ImageError {
         /// Why not, with a remedy.
         why: String,
     },
+    /// The image could not be pulled.
+    #[error(transparent)]
+    Registry(Arc<RegistryError>),
     /// The repository could not be had.
     #[error(transparent)]
     Repo(Arc<RepoError>),
@@ -78,6 +81,7 @@ impl ImageError {
         match self {
             Self::Unknown { .. } => "image_unknown",
             Self::Root { .. } => "image_root_unavailable",
+            Self::Registry(error) => error.reason(),
             Self::Repo(_) => "repo_unavailable",
             Self::Step { .. } => "image_build_failed",
             Self::Sandbox { .. } => "image_sandbox_failed",
@@ -94,6 +98,12 @@ impl ImageError {
     pub(super) fn file(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();
         move |source| Self::File { what, source: Arc::new(source) }
+    }
+}
+
+impl From<RegistryError> for ImageError {
+    fn from(error: RegistryError) -> Self {
+        Self::Registry(Arc::new(error))
     }
 }
 

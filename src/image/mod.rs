@@ -19,6 +19,7 @@ mod error;
 mod once;
 mod pip;
 mod plan;
+mod pulled;
 mod repo;
 mod scratch;
 mod steps;
@@ -26,11 +27,12 @@ mod steps;
 pub use error::ImageError;
 pub use pip::{ENVIRONMENT, WHEELHOUSE, offline_pip_env, online_pip_env};
 pub use plan::{ImagePlan, LayerKind, LayerPlan};
+pub use pulled::ImagePolicy;
 pub use repo::RepoError;
 pub use scratch::sweep;
 pub use steps::Step;
 
-use crate::layers::{self, ImageKey, LayerKey, Store, TagOrigin};
+use crate::layers::{self, ImageKey, LayerKey, Registry, Store, TagOrigin};
 use crate::model::{Digest, EnvSpec, Instance, RepoSource, RootSource};
 use crate::sandbox::{Backend, Limits, Network};
 use once::OnceMap;
@@ -72,8 +74,12 @@ pub struct ImageOptions {
     pub timeout: Duration,
     /// What the sandboxes that build can reach.
     pub network: Network,
-    /// Build again what is in the store already.
+    /// Build or pull again what is in the store already.
     pub force: bool,
+    /// Where the image of an instance comes from.
+    pub policy: ImagePolicy,
+    /// The way to registries; without it nothing is pulled.
+    pub registry: Option<Registry>,
     /// How many layers are built at once.
     pub parallel: usize,
     /// Environment variables of building only, such as `PIP_INDEX_URL` or
@@ -115,6 +121,8 @@ impl ImageOptions {
             timeout: Duration::from_secs(1800),
             network: Network::Host,
             force: false,
+            policy: ImagePolicy::Auto,
+            registry: None,
             parallel: std::thread::available_parallelism().map_or(2, usize::from),
             env: BTreeMap::new(),
             uv: None,
@@ -201,17 +209,24 @@ impl Images {
         }
     }
 
-    /// Makes sure of the image of an instance. A layer is built once however many ask for it, in
-    /// this process or another; a failure is remembered as long as this value lives.
+    /// Makes sure of the image of an instance: it is here, or pulled, or built, as
+    /// [`ImagePolicy`] says. A layer is built once however many ask for it, in this process or
+    /// another; a failure is remembered as long as this value lives.
     ///
     /// # Errors
     /// [`ImageError`], which names the layer, the step and the log.
     pub async fn ensure(&self, instance: &Instance) -> Result<ReadyImage, ImageError> {
+        if self.0.is_pulled(instance) {
+            return self.0.pull(&instance.image_name).await;
+        }
+        self.0.pull_base(instance).await?;
         let plan = self.plan(instance)?;
         let key = plan.key();
         let mut built = 0;
         let inner = &self.0;
-        if let (Some(spec), false) = (&instance.env, plan.origin == plan::IMPORTED) {
+        if plan.origin == plan::IMPORTED {
+            inner.hand_over(key).await?;
+        } else if let Some(spec) = &instance.env {
             for (n, layer) in plan.layers.iter().enumerate() {
                 // What is above stands on what is below: if the top is there, all is.
                 if n == 0 && !inner.options.force && inner.has(key).await? {
@@ -236,8 +251,10 @@ impl Images {
     /// [`ImageError`] if neither an image nor a recipe is known, or the root source is not there.
     pub fn plan(&self, instance: &Instance) -> Result<ImagePlan, ImageError> {
         let inner = &self.0;
+        let recipe_only = inner.options.policy == ImagePolicy::Build && instance.env.is_some();
         if let Some((key, origin)) = inner.store.resolve(&instance.image_name)
             && origin != TagOrigin::Built
+            && !recipe_only
         {
             return Ok(plan::foreign(&instance.image_name, key));
         }

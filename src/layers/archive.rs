@@ -2,7 +2,8 @@
 
 use super::oci::{self, Config, Index, Manifest};
 use super::unpack::{self, TarFile};
-use super::{ImageConfig, ImageKey, LayerKey, Store, StoreError, decompress, import_tar};
+use super::{ImageConfig, ImageKey, LayerKey, Platform, Store, StoreError};
+use super::{decompress, import_tar, platform};
 use crate::model::Digest;
 use fs_err::File;
 use serde::Deserialize;
@@ -194,9 +195,8 @@ impl Saved<'_> {
         }
         let mut layers: Vec<LayerKey> = Vec::new();
         for ((name, blob), diff_id) in files.into_iter().zip(diff_ids) {
-            let below = layers.last().copied();
             let open = || self.need(&name);
-            layers.push(oci::ensure_layer(self.store, below, diff_id, blob, open)?);
+            layers.push(oci::ensure_layer(self.store, diff_id, blob, open)?);
         }
         oci::register(self.store, key, layers, config.image_config(over))
     }
@@ -226,7 +226,7 @@ impl Saved<'_> {
         let mut document = self.must("index.json")?;
         for _ in 0..MAX_NESTING {
             let index: Index = oci::parse("its index", &document).map_err(self.bad())?;
-            let chosen = oci::choose(index).map_err(self.bad())?;
+            let chosen = platform::choose(index, &Platform::here()).map_err(self.bad())?;
             document = self.blob(chosen.digest().map_err(self.bad())?)?;
             if !chosen.is_index() {
                 let manifest: Manifest =

@@ -2,6 +2,7 @@
 
 use super::unpack::UnpackError;
 use super::{ImageKey, LayerKey};
+use crate::model::Digest;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -56,6 +57,14 @@ pub enum StoreError {
     /// A tar stream could not be unpacked.
     #[error(transparent)]
     Unpack(#[from] UnpackError),
+    /// Content is not what its digest says.
+    #[error("{what} is damaged: its digest is sha256:{found}")]
+    Corrupt {
+        /// What was expected, by its digest.
+        what: String,
+        /// What was found.
+        found: Digest,
+    },
     /// An archive, layout or registry says something that cannot be used.
     #[error("{source_name}: {why}")]
     Source {

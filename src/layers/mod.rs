@@ -14,8 +14,10 @@ mod lock;
 mod names;
 mod oci;
 pub(crate) mod owners;
+mod platform;
 mod prune;
 mod record;
+mod registry;
 mod remove;
 mod store;
 mod tags;
@@ -31,8 +33,12 @@ pub use import::{import_archive, import_directory, import_tar};
 pub use key::{Healthcheck, ImageConfig, ImageKey, LayerKey};
 pub use lock::UseGuard;
 pub(crate) use lock::for_a_moment;
+pub use platform::Platform;
 pub use prune::{ImageUsage, Prune, Pruned, StoreUsage};
 pub use record::{ImageEntry, Marks, NewImage, StoredImage, TagOrigin};
+pub use registry::{
+    Mirror, PullEvent, PullWatcher, Pulled, Registry, RegistryError, RegistryOptions,
+};
 pub use remove::remove_tree;
 pub use store::Store;
 pub use verify::Fault;

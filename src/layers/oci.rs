@@ -1,12 +1,13 @@
-//! Images as the Open Container Initiative describes them: documents, platforms, and the stack of
-//! layers that a manifest makes in the store. Docker's own documents have the same fields.
+//! Images as the Open Container Initiative describes them: documents, and the stack of layers that a
+//! manifest makes in the store. Docker's own documents have the same fields.
 
 use super::hashing::Hashing;
-use super::{Healthcheck, ImageConfig, LayerKey, NewImage, Store, StoreError, decompress, import};
+use super::{Healthcheck, ImageConfig, LayerKey, NewImage, NewLayer, Platform, Store, StoreError};
+use super::{decompress, import};
 use crate::model::{Digest, DigestBuilder};
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
 use std::time::Duration;
 
@@ -23,10 +24,16 @@ pub(super) struct Descriptor {
     #[serde(default)]
     pub(super) media_type: String,
     pub(super) digest: String,
+    /// Bytes.
+    #[serde(default)]
+    pub(super) size: Option<u64>,
     #[serde(default)]
     pub(super) platform: Option<Platform>,
     #[serde(default)]
     pub(super) annotations: BTreeMap<String, String>,
+    /// Where else a layer is that registries may not give away.
+    #[serde(default)]
+    pub(super) urls: Vec<String>,
 }
 
 impl Descriptor {
@@ -39,15 +46,6 @@ impl Descriptor {
     pub(super) fn is_index(&self) -> bool {
         self.media_type.contains("image.index") || self.media_type.contains("manifest.list")
     }
-}
-
-/// What an image runs on.
-#[derive(Clone, Debug, Deserialize)]
-pub(super) struct Platform {
-    #[serde(default)]
-    architecture: String,
-    #[serde(default)]
-    os: String,
 }
 
 /// Several manifests.
@@ -66,6 +64,8 @@ pub(super) struct Manifest {
 /// An image's config.
 #[derive(Debug, Deserialize)]
 pub(super) struct Config {
+    #[serde(flatten)]
+    pub(super) platform: Platform,
     #[serde(default)]
     config: Option<Process>,
     rootfs: RootFs,
@@ -176,122 +176,62 @@ pub(super) fn parse<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, 
     serde_json::from_slice(bytes).map_err(|error| format!("{what} makes no sense: {error}"))
 }
 
-/// The manifest for this machine among those of an index. Notes on how an image was built
-/// (attestations) are no images.
-pub(super) fn choose(index: Index) -> Result<Descriptor, String> {
-    let images: Vec<_> = index
-        .manifests
-        .into_iter()
-        .filter(|one| !one.annotations.contains_key("vnd.docker.reference.type"))
-        .collect();
-    let fitting: Vec<_> = images.iter().filter(|one| fits(one)).collect();
-    match fitting.as_slice() {
-        [one] => Ok((*one).clone()),
-        [] => {
-            let found: Vec<_> = images.iter().map(platform_name).collect();
-            Err(format!(
-                "it has no image for linux/{}, only for {}",
-                architecture(),
-                found.join(", ")
-            ))
-        }
-        // Variants of one processor: the first is the most general by custom. Different images:
-        // nobody said which.
-        [first, ..] if first.platform.is_some() && names(&fitting).len() <= 1 => {
-            Ok((*first).clone())
-        }
-        several => Err(format!(
-            "it holds {} images ({}); take one apart from the others first",
-            several.len(),
-            names(several).join(", ")
-        )),
-    }
-}
-
-fn fits(descriptor: &Descriptor) -> bool {
-    match &descriptor.platform {
-        None => true,
-        Some(platform) => {
-            let any_os = platform.os.is_empty() || platform.os == "linux";
-            any_os && (platform.architecture.is_empty() || platform.architecture == architecture())
-        }
-    }
-}
-
-fn platform_name(descriptor: &Descriptor) -> String {
-    descriptor
-        .platform
-        .as_ref()
-        .map_or_else(|| "any".to_owned(), |one| format!("{}/{}", one.os, one.architecture))
-}
-
-/// The different names that descriptors carry.
-fn names(descriptors: &[&Descriptor]) -> Vec<String> {
-    let key = "org.opencontainers.image.ref.name";
-    let mut names: Vec<_> =
-        descriptors.iter().filter_map(|one| one.annotations.get(key)).cloned().collect();
-    names.sort();
-    names.dedup();
-    names
-}
-
-/// This machine's processor in the words of image platforms.
-pub(super) fn architecture() -> &'static str {
-    match std::env::consts::ARCH {
-        "x86_64" => "amd64",
-        "aarch64" => "arm64",
-        "powerpc64" => "ppc64le",
-        other => other,
-    }
-}
-
 fn sha256(text: &str) -> Result<Digest, String> {
     text.strip_prefix("sha256:")
         .and_then(|digits| digits.parse().ok())
         .ok_or_else(|| format!("`{}` is no SHA-256 digest", text.escape_debug()))
 }
 
-/// The key of a layer of an image that was not made here: of the layers below it and of the tar
-/// stream's digest. Images that begin with the same layers share them.
-pub(super) fn chain_key(below: Option<LayerKey>, diff_id: Digest) -> LayerKey {
-    let below = below.map_or_else(String::new, |key| key.to_string());
-    let builder = DigestBuilder::new("evalrun layer of a tar stream v1").field("below", below);
+/// The key of a layer of an image that was not made here: its tar stream's digest alone, so that it
+/// is one layer whatever lies below it.
+pub(super) fn layer_key(diff_id: Digest) -> LayerKey {
+    let builder = DigestBuilder::new("evalrun layer of a tar stream v2");
     LayerKey(builder.field("diff id", diff_id.to_string()).finish())
 }
 
 /// Makes sure of one layer: `open` gives its stream, compressed or not, if it is not here yet.
-/// Its digests are verified before it takes its place.
+/// Its digests are verified before it takes its place. [`StoreError::Corrupt`]: the stream is not
+/// the one that was asked for.
 pub(super) fn ensure_layer<R: Read>(
     store: &Store,
-    below: Option<LayerKey>,
     diff_id: Digest,
     blob: Option<Digest>,
     open: impl FnOnce() -> Result<R, StoreError>,
 ) -> Result<LayerKey, StoreError> {
-    let key = chain_key(below, diff_id);
+    let key = layer_key(diff_id);
     if store.layer(&key)?.is_some() {
         return Ok(key);
     }
     let layer = store.begin()?;
     let mut compressed = Hashing::new(open()?);
-    let mut plain = Hashing::new(decompress::reader(&mut compressed)?);
-    import::fill(&layer, &mut plain, true, store)?;
-    let (found, _) = plain.finish();
-    // What stands behind the compressed stream belongs to the blob too.
-    std::io::copy(&mut compressed, &mut std::io::sink())?;
-    let (found_blob, _) = compressed.finish();
-    let wrong = |what: &str, wanted: Digest, found: Digest| {
-        let why = format!("its {what} is sha256:{found}, not as stated");
-        StoreError::source_error(format!("layer sha256:{wanted}"), why)
+    let filled = fill(&layer, &mut compressed, store);
+    // What stands behind the compressed stream belongs to the blob too; and of a stream that makes
+    // no sense the rest is read to tell a damaged one from a bad one.
+    let rest = std::io::copy(&mut compressed, &mut std::io::sink());
+    let found = match (filled, rest) {
+        (Ok(_), Err(error)) => return Err(error.into()),
+        (Err(error), Err(_)) => return Err(error),
+        (filled, Ok(_)) => {
+            let (found, _) = compressed.finish();
+            if let Some(blob) = blob.filter(|blob| *blob != found) {
+                return Err(StoreError::Corrupt { what: format!("blob sha256:{blob}"), found });
+            }
+            filled?
+        }
     };
-    if let Some(blob) = blob.filter(|blob| *blob != found_blob) {
-        return Err(wrong("digest", blob, found_blob));
-    }
     if found != diff_id {
-        return Err(wrong("unpacked digest", diff_id, found));
+        let what = format!("layer sha256:{diff_id}, unpacked,");
+        return Err(StoreError::Corrupt { what, found });
     }
     layer.commit_layer(key)?;
     Ok(key)
+}
+
+/// Unpacks a stream into a layer; returns the digest of it without its compression.
+fn fill(layer: &NewLayer, compressed: impl Read, store: &Store) -> Result<Digest, StoreError> {
+    let mut plain = Hashing::new(decompress::reader(compressed)?);
+    import::fill(layer, &mut plain, true, store)?;
+    Ok(plain.finish().0)
 }
 
 /// Writes an image of layers that are in place under a key of its own.
@@ -306,39 +246,26 @@ pub(super) fn register(
         // An image of nothing still needs a layer to be mounted.
         return store.begin()?.commit(image);
     }
-    store.register(image, layers)
+    store.register(image, each_once(layers))
+}
+
+/// A layer that stands in an image twice counts where it stands highest: what it says there hides
+/// what it said below, and overlayfs takes no directory twice.
+fn each_once(layers: Vec<LayerKey>) -> Vec<LayerKey> {
+    let mut seen = BTreeSet::new();
+    let mut kept: Vec<_> = layers.into_iter().rev().filter(|layer| seen.insert(*layer)).collect();
+    kept.reverse();
+    kept
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn descriptor(platform: Option<(&str, &str)>, name: Option<&str>) -> Descriptor {
-        let name = name.map(|name| ("org.opencontainers.image.ref.name".into(), name.into()));
-        Descriptor {
-            media_type: String::new(),
-            digest: format!("sha256:{}", Digest::of(format!("{platform:?}{name:?}"))),
-            platform: platform.map(|(os, architecture)| Platform {
-                architecture: architecture.into(),
-                os: os.into(),
-            }),
-            annotations: name.into_iter().collect(),
-        }
-    }
-
     #[test]
-    fn the_image_for_this_machine_is_chosen() {
-        let here = descriptor(Some(("linux", architecture())), None);
-        let other = descriptor(Some(("linux", "s390x")), None);
-        let mut note = descriptor(Some(("unknown", "unknown")), None);
-        note.annotations.insert("vnd.docker.reference.type".into(), "attestation-manifest".into());
-        let manifests = vec![other.clone(), here.clone(), note];
-        assert_eq!(choose(Index { manifests }).unwrap().digest, here.digest);
-        let refused = choose(Index { manifests: vec![other] }).unwrap_err();
-        assert!(refused.contains("linux/s390x"), "{refused}");
-        let two = vec![descriptor(None, Some("a")), descriptor(None, Some("b"))];
-        let refused = choose(Index { manifests: two }).unwrap_err();
-        assert!(refused.contains("a, b"), "{refused}");
+    fn a_layer_that_stands_twice_counts_where_it_stands_highest() {
+        let [a, b, c] = ["a", "b", "c"].map(|name| layer_key(Digest::of(name)));
+        assert_eq!(each_once(vec![a, b, a, c, b]), [a, c, b]);
     }
 
     #[test]
