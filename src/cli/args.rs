@@ -321,6 +321,10 @@ pub(super) enum ImagesCommand {
     Pull(Box<PullArgs>),
     /// Build the images of a task list
     Build(Box<BuildArgs>),
+    /// Take an image from an archive, or from a Docker daemon
+    Import(ImportArgs),
+    /// Give an image to others: as an archive, to a Docker daemon or to a registry
+    Export(ExportArgs),
     /// List the images of the store
     #[command(alias = "ls")]
     List,
@@ -357,6 +361,35 @@ pub(super) struct PullArgs {
     #[arg(long)]
     #[serde(skip)]
     pub(super) dry_run: bool,
+}
+
+/// Flags of `images import`.
+#[derive(Debug, Default, Args, Serialize)]
+pub(super) struct ImportArgs {
+    /// A root-fs tar, `docker save` or OCI archive, OCI layout folder, or docker-daemon:NAME
+    #[arg(value_hint = ValueHint::AnyPath)]
+    #[serde(skip)]
+    pub(super) source: String,
+    /// Its name in the store [default: the one in the archive]
+    #[arg(long)]
+    #[serde(skip)]
+    pub(super) name: Option<String>,
+}
+
+/// Flags of `images export`.
+#[derive(Debug, Default, Args, Serialize)]
+pub(super) struct ExportArgs {
+    /// Its name or key
+    #[serde(skip)]
+    pub(super) name: String,
+    /// FILE.tar (for `docker load` and OCI tools), rootfs:FILE, docker-daemon:NAME or
+    /// registry:HOST/NAME:TAG; - for standard output
+    #[arg(long, value_name = "PLACE")]
+    #[serde(skip)]
+    pub(super) to: String,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) registries: RegistryArgs,
 }
 
 /// Flags of `images build`.

@@ -1,5 +1,6 @@
 //! `evalrun images`: build what a task list needs, list and show what the store holds.
 
+mod archives;
 mod pull;
 
 use super::args::{BuildArgs, ImagesCommand};
@@ -20,6 +21,8 @@ pub(super) fn run(command: ImagesCommand, session: &Session) -> Result<u8, Failu
     match command {
         ImagesCommand::Build(args) => runtime()?.block_on(build(&args, session)),
         ImagesCommand::Pull(args) => runtime()?.block_on(pull::run(&args, session)),
+        ImagesCommand::Import(args) => runtime()?.block_on(archives::import(&args, session)),
+        ImagesCommand::Export(args) => runtime()?.block_on(archives::export(&args, session)),
         ImagesCommand::List => list(session),
         ImagesCommand::Show { name } => show(&name, session),
     }

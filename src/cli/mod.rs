@@ -90,6 +90,7 @@ fn load_settings(cli: &Cli) -> Result<Loaded, Failure> {
         Command::Grade(args) => load(&[common, args]),
         Command::Images(Images::Build(args)) => load(&[common, args]),
         Command::Images(Images::Pull(args)) => load(&[common, args]),
+        Command::Images(Images::Export(args)) => load(&[common, args]),
         Command::Datasets(Datasets::Show(args)) => load(&[common, args, &args.named()]),
         Command::Datasets(Datasets::Validate(args)) => load(&[common, args, &args.named()]),
         Command::Datasets(Datasets::Convert(args)) => load(&[common, args, &args.named()]),

@@ -23,14 +23,49 @@ pub(super) fn import(
     path: &Path,
 ) -> Result<ImageKey, StoreError> {
     if fs_err::metadata(path)?.is_dir() {
-        return Saved { files: Files::Directory(path.to_owned()), store, path }.import(key, config);
+        let saved = Saved { files: Files::Directory(path.to_owned()), store, path };
+        return Ok(saved.import(Some(key), config)?.key);
     }
     let file = File::open(path)?;
     if !holds_images(&file)? {
         return import_tar(store, key, config, file);
     }
     let files = Files::Archive(Archive::open(store, file)?);
-    Saved { files, store, path }.import(key, config)
+    Ok(Saved { files, store, path }.import(Some(key), config)?.key)
+}
+
+/// An image that was taken from an archive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Imported {
+    /// Its key: of a saved image its id, the digest of its config, as when it is pulled.
+    pub key: ImageKey,
+    /// The names it was saved under.
+    pub names: Vec<String>,
+}
+
+/// An image from a root-fs tar, a `docker save` archive, an OCI archive or an OCI layout directory,
+/// under a key that its content gives. Blocks.
+///
+/// # Errors
+/// The archive cannot be read, makes no sense or meets a cap; it holds several images; trouble
+/// with the store.
+pub fn import_image(store: &Store, path: &Path) -> Result<Imported, StoreError> {
+    let config = ImageConfig::default();
+    if fs_err::metadata(path)?.is_dir() {
+        return Saved { files: Files::Directory(path.to_owned()), store, path }
+            .import(None, &config);
+    }
+    let file = File::open(path)?;
+    if holds_images(&file)? {
+        let files = Files::Archive(Archive::open(store, file)?);
+        return Saved { files, store, path }.import(None, &config);
+    }
+    let layer = store.begin()?;
+    let mut plain = super::hashing::Hashing::new(decompress::reader(file)?);
+    super::import::fill(&layer, &mut plain, false, store)?;
+    let key = oci::layer_key(plain.finish().0);
+    let key = layer.commit(super::NewImage { key, parent: None, config, binds: Vec::new() })?;
+    Ok(Imported { key, names: Vec::new() })
 }
 
 /// Whether a tar holds saved images rather than a root file system, by the names at its top: a
@@ -181,12 +216,17 @@ struct Saved<'a> {
 /// Where one layer is: the name of its file, and its digest if that is stated.
 type LayerFile = (String, Option<Digest>);
 
+/// A config, layers and names.
+type Parts = (Vec<u8>, Vec<LayerFile>, Vec<String>);
+
 impl Saved<'_> {
-    fn import(&self, key: LayerKey, over: &ImageConfig) -> Result<ImageKey, StoreError> {
-        let (config, files) = match self.document("manifest.json")? {
+    /// Imports the image under this key, or under its id.
+    fn import(&self, key: Option<LayerKey>, over: &ImageConfig) -> Result<Imported, StoreError> {
+        let (config, files, names) = match self.document("manifest.json")? {
             Some(bytes) => self.docker(&bytes)?,
             None => self.layout()?,
         };
+        let key = key.unwrap_or_else(|| LayerKey(Digest::of(&config)));
         let config: Config = oci::parse("its config", &config).map_err(self.bad())?;
         let diff_ids = config.diff_ids().map_err(self.bad())?;
         if diff_ids.len() != files.len() {
@@ -198,11 +238,12 @@ impl Saved<'_> {
             let open = || self.need(&name);
             layers.push(oci::ensure_layer(self.store, diff_id, blob, open)?);
         }
-        oci::register(self.store, key, layers, config.image_config(over))
+        let key = oci::register(self.store, key, layers, config.image_config(over))?;
+        Ok(Imported { key, names })
     }
 
-    /// The config and the layers of a `docker save` archive.
-    fn docker(&self, manifest: &[u8]) -> Result<(Vec<u8>, Vec<LayerFile>), StoreError> {
+    /// The config, the layers and the names of a `docker save` archive.
+    fn docker(&self, manifest: &[u8]) -> Result<Parts, StoreError> {
         let mut images: Vec<SavedImage> =
             oci::parse("manifest.json", manifest).map_err(self.bad())?;
         if images.len() != 1 {
@@ -218,16 +259,20 @@ impl Saved<'_> {
         if name.parse::<Digest>().is_ok_and(|stated| stated != Digest::of(&config)) {
             return Err(self.bad()(format!("{} is damaged", image.config)));
         }
-        Ok((config, image.layers.into_iter().map(|name| (name, None)).collect()))
+        let layers = image.layers.into_iter().map(|name| (name, None)).collect();
+        Ok((config, layers, image.repo_tags.unwrap_or_default()))
     }
 
-    /// The config and the layers of an OCI layout.
-    fn layout(&self) -> Result<(Vec<u8>, Vec<LayerFile>), StoreError> {
+    /// The config, the layers and the names of an OCI layout.
+    fn layout(&self) -> Result<Parts, StoreError> {
         let mut document = self.must("index.json")?;
+        let mut names = Vec::new();
         for _ in 0..MAX_NESTING {
             let index: Index = oci::parse("its index", &document).map_err(self.bad())?;
             let chosen = platform::choose(index, &Platform::here()).map_err(self.bad())?;
             document = self.blob(chosen.digest().map_err(self.bad())?)?;
+            // What stands in the usual annotation is a tag as often as a name.
+            names.extend(chosen.annotations.get("io.containerd.image.name").cloned());
             if !chosen.is_index() {
                 let manifest: Manifest =
                     oci::parse("its manifest", &document).map_err(self.bad())?;
@@ -236,7 +281,7 @@ impl Saved<'_> {
                     let digest = layer.digest().map_err(self.bad())?;
                     Ok((blob_name(digest), Some(digest)))
                 });
-                return Ok((config, layers.collect::<Result<_, StoreError>>()?));
+                return Ok((config, layers.collect::<Result<_, StoreError>>()?, names));
             }
         }
         Err(self.bad()("its indexes do not end".to_owned()))

@@ -1,8 +1,8 @@
-//! A reader that takes the digest of what passes through it.
+//! A reader and a writer that take the digest of what passes through them.
 
 use crate::model::Digest;
 use sha2::{Digest as _, Sha256};
-use std::io::{self, Read};
+use std::io::{self, Read, Write};
 
 /// Takes the digest of what is read through it.
 pub(super) struct Hashing<R> {
@@ -28,6 +28,37 @@ impl<R: Read> Read for Hashing<R> {
         self.hasher.update(&buffer[..read]);
         self.bytes += read as u64;
         Ok(read)
+    }
+}
+
+/// Takes the digest of what is written through it.
+pub(super) struct Hashed<W> {
+    inner: W,
+    hasher: Sha256,
+    bytes: u64,
+}
+
+impl<W: Write> Hashed<W> {
+    pub(super) fn new(inner: W) -> Self {
+        Self { inner, hasher: Sha256::new(), bytes: 0 }
+    }
+
+    /// The writer below, the digest of what has been written, and how many bytes that was.
+    pub(super) fn finish(self) -> (W, Digest, u64) {
+        (self.inner, Digest::from_bytes(self.hasher.finalize().into()), self.bytes)
+    }
+}
+
+impl<W: Write> Write for Hashed<W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(buffer)?;
+        self.hasher.update(&buffer[..written]);
+        self.bytes += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
     }
 }
 

@@ -26,8 +26,9 @@ mod usage;
 mod verify;
 mod workshop;
 
+pub use archive::{Imported, import_image};
 pub use error::StoreError;
-pub use export::export_image;
+pub use export::{export_archive, export_image};
 pub use host::host_key;
 pub use import::{import_archive, import_directory, import_tar};
 pub use key::{Healthcheck, ImageConfig, ImageKey, LayerKey};

@@ -35,7 +35,7 @@ impl Platform {
     }
 
     /// Whether an image for `self` is what is wanted.
-    fn is(&self, wanted: &Self) -> bool {
+    pub(super) fn is(&self, wanted: &Self) -> bool {
         let alike = |own: &str, wanted: &str| own.is_empty() || wanted.is_empty() || own == wanted;
         alike(&self.os, &wanted.os)
             && alike(usual(&self.architecture), &wanted.architecture)

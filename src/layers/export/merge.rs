@@ -107,6 +107,8 @@ pub(super) struct Walk<W: Write> {
     writer: TarWriter<BufWriter<W>>,
     /// The first name of each file with several.
     links: HashMap<(usize, u64), Vec<u8>>,
+    /// Whether what a layer hides is written, in the form of image layers.
+    whiteouts: bool,
 }
 
 impl<W: Write> Walk<W> {
@@ -114,7 +116,13 @@ impl<W: Write> Walk<W> {
     pub(super) fn new(sources: Vec<Source>, writer: W) -> Self {
         let writer = TarWriter::new(BufWriter::with_capacity(128 << 10, writer));
         let layers = sources.len();
-        Self { sources, layers, binds: BTreeMap::new(), writer, links: HashMap::new() }
+        let (binds, links) = (BTreeMap::new(), HashMap::new());
+        Self { sources, layers, binds, writer, links, whiteouts: false }
+    }
+
+    /// A walk of one layer, with what it hides of the layers below.
+    pub(super) fn of_layer(layer: Source, writer: W) -> Self {
+        Self { whiteouts: true, ..Self::new(vec![layer], writer) }
     }
 
     /// Shows a directory of this machine at its own path.
@@ -225,9 +233,32 @@ impl<W: Write> Walk<W> {
                 "its directory was renamed by overlayfs, which this store's layers cannot say";
             return Err(StoreError::source_error(source.path.display(), why));
         }
-        let name = if name.is_empty() { b"./".to_vec() } else { [name, b"/"].concat() };
-        let meta = meta(&name, b'5', stat, source.owner(path, Some(handle), stat));
-        Ok(self.writer.header(&Meta { xattrs: &xattrs, ..meta })?)
+        let directory = if name.is_empty() { b"./".to_vec() } else { [name, b"/"].concat() };
+        let meta = meta(&directory, b'5', stat, source.owner(path, Some(handle), stat));
+        self.writer.header(&Meta { xattrs: &xattrs, ..meta })?;
+        if self.whiteouts && is_opaque(handle) {
+            self.write_whiteout(&join(name, b".wh..opq"))?;
+        }
+        Ok(())
+    }
+
+    /// Says that a name of the layers below is gone.
+    fn write_whiteout(&mut self, name: &[u8]) -> Result<(), StoreError> {
+        let at = name.iter().rposition(|&byte| byte == b'/').map_or(0, |at| at + 1);
+        let (directory, last) = name.split_at(at);
+        let name = [directory, b".wh.", last].concat();
+        let meta = Meta {
+            path: &name,
+            flag: b'0',
+            link: b"",
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime: (0, 0),
+            size: 0,
+            xattrs: &[],
+        };
+        Ok(self.writer.header(&meta)?)
     }
 
     /// Writes what is no directory; whiteouts, devices and sockets are left out.
@@ -254,7 +285,7 @@ impl<W: Write> Walk<W> {
                     other => other.map_err(source.failed("open", path))?,
                 };
                 if source.marks && is_marked_whiteout(&file, stat) {
-                    return Ok(());
+                    return if self.whiteouts { self.write_whiteout(name) } else { Ok(()) };
                 }
                 let xattrs =
                     attributes(&file).map_err(source.failed("read the attributes of", path))?;
@@ -271,6 +302,10 @@ impl<W: Write> Walk<W> {
                 self.writer.header(&Meta { link: target.as_bytes(), ..meta })?;
             }
             FileType::Fifo => self.writer.header(&meta(name, b'6', stat, owner))?,
+            // Device 0:0 is overlayfs' whiteout; a layer has no other devices.
+            FileType::CharacterDevice if self.whiteouts && source.marks && stat.st_rdev == 0 => {
+                return self.write_whiteout(name);
+            }
             _ => return Ok(()),
         }
         if stat.st_nlink > 1 {

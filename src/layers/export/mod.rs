@@ -1,9 +1,13 @@
 //! Trees as tar streams: an image flattened, or a directory as it is.
 
+mod archive;
 mod merge;
+pub(super) mod pack;
 mod writer;
 
-use super::{ImageKey, Store, StoreError, owners};
+pub use archive::export_archive;
+
+use super::{ImageKey, LayerKey, Store, StoreError, owners};
 use merge::{Source, Walk};
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -35,6 +39,13 @@ pub fn export_image(
         }
     }
     walk.write()
+}
+
+/// Writes one layer as a tar stream, with whiteouts in the form of image layers.
+fn write_layer(store: &Store, layer: &LayerKey, writer: impl Write) -> Result<(), StoreError> {
+    let owners = owners::read(&store.layer_home(layer))?;
+    let source = Source::layer(&store.layer_dir(layer), owners)?;
+    Walk::of_layer(source, writer).write()
 }
 
 /// Writes a directory as a tar stream. Devices, sockets and what is mounted in it are left out.

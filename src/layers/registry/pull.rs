@@ -161,6 +161,11 @@ impl Inner {
             let (bytes, _) = self.document(place, &path, ("*/*", &what)).await?;
             if Digest::of(&bytes) == digest {
                 let config: Config = oci::parse("its config", &bytes).map_err(bad)?;
+                let (own, wanted) = (&config.platform, &self.options.platform);
+                if !own.is(wanted) {
+                    // As Docker does: what images say of themselves is not always right.
+                    tracing::warn!("{} is for {own}, and {wanted} is wanted", place.name);
+                }
                 return Ok((digest, config));
             }
         }

@@ -8,6 +8,7 @@
 
 mod exec;
 mod files;
+mod images;
 mod reaper;
 
 use super::{
