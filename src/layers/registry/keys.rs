@@ -97,7 +97,7 @@ impl Keys {
         }
         let (config, server) = (self.config.clone(), server_name(host));
         let found = tokio::task::spawn_blocking(move || {
-            let file = std::fs::File::open(config?).ok()?;
+            let file = fs_err::File::open(config?).ok()?;
             match get_credential_from_reader(std::io::BufReader::new(file), &server) {
                 Ok(credential) => Some(credential),
                 Err(CredentialRetrievalError::NoCredentialConfigured) => None,
