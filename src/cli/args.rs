@@ -450,6 +450,24 @@ pub(super) struct ValidateArgs {
 pub(super) enum BenchCommand {
     /// Megabytes of logs a second, on one core and on all
     Grade(BenchGradeArgs),
+    /// Seconds to pull images, beside `docker pull` of the same; they are taken from the daemon before
+    Images(BenchImagesArgs),
+}
+
+/// Flags of `bench images`.
+#[derive(Debug, Default, Args, Serialize)]
+pub(super) struct BenchImagesArgs {
+    /// Images that share layers, by name
+    #[arg(value_name = "IMAGE", required = true)]
+    #[serde(skip)]
+    pub(super) images: Vec<String>,
+    /// How often; the median counts
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[serde(skip)]
+    pub(super) rounds: usize,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) registries: RegistryArgs,
 }
 
 /// Flags of `doctor`.

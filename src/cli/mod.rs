@@ -2,6 +2,7 @@
 
 mod args;
 mod bench_grade;
+mod bench_images;
 mod convert;
 mod datasets;
 mod doctor;
@@ -69,6 +70,7 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<u8, Failure> {
         Command::Images(command) => images::run(command, &session),
         Command::Datasets(command) => datasets::run(command, &session),
         Command::Bench(args::BenchCommand::Grade(args)) => bench_grade::run(&args, &session),
+        Command::Bench(args::BenchCommand::Images(args)) => bench_images::run(&args, &session),
         Command::Grade(args) => grade::run(&args, &session),
         Command::Explain(args) => explain::run(&args, &session),
         Command::Parse(args) => parse::run(&args, &session),
@@ -90,6 +92,7 @@ fn load_settings(cli: &Cli) -> Result<Loaded, Failure> {
         Command::Grade(args) => load(&[common, args]),
         Command::Images(Images::Build(args)) => load(&[common, args]),
         Command::Images(Images::Pull(args)) => load(&[common, args]),
+        Command::Bench(args::BenchCommand::Images(args)) => load(&[common, args]),
         Command::Images(Images::Export(args)) => load(&[common, args]),
         Command::Datasets(Datasets::Show(args)) => load(&[common, args, &args.named()]),
         Command::Datasets(Datasets::Validate(args)) => load(&[common, args, &args.named()]),

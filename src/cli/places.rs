@@ -1,7 +1,7 @@
 //! Where things are: the cache, and settings of a command as values of the library.
 
 use super::exit::Failure;
-use super::settings::{BackendName, ImagesName, NetworkName, Settings, Size};
+use super::settings::{BackendName, ImagesName, NetworkName, PolicyName, Settings, Size};
 use crate::dataset::{self, Dataset, LoadOptions, Selection};
 use crate::grade;
 use crate::image::{ImageOptions, ImagePolicy};
