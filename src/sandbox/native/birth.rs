@@ -52,7 +52,8 @@ impl Inner {
             Network::None => std::collections::BTreeMap::new(),
             Network::Host => self.host_view.env.clone(),
         };
-        if !self.is_root() {
+        // Without a network it has nothing to fetch.
+        if !self.is_root() && options.network == Network::Host {
             network.insert("APT_CONFIG".to_owned(), format!("/dev/{APT_CONFIG}"));
         }
         Ok(Arc::new(NativeSandbox {
