@@ -6,6 +6,7 @@ pub(super) use without_sandboxes::{
     BenchGradeArgs, ConvertArgs, ExplainArgs, GradeArgs, ParseArgs,
 };
 
+use super::bench::args::BenchSandboxArgs;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use serde::Serialize;
@@ -450,6 +451,9 @@ pub(super) struct ValidateArgs {
 pub(super) enum BenchCommand {
     /// Megabytes of logs a second, on one core and on all
     Grade(BenchGradeArgs),
+    /// Sandboxes made, used and ended a second, beside bare programs, bwrap, crun, runc and docker
+    #[command(after_help = super::bench::args::EXAMPLES)]
+    Sandbox(Box<BenchSandboxArgs>),
     /// Seconds to pull images, beside `docker pull` of the same; they are taken from the daemon before
     Images(BenchImagesArgs),
 }

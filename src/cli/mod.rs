@@ -1,6 +1,7 @@
 //! The command line: text, flags, colours and files end here; below are values.
 
 mod args;
+mod bench;
 mod bench_grade;
 mod bench_images;
 mod convert;
@@ -76,6 +77,7 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<u8, Failure> {
         Command::Parse(args) => parse::run(&args, &session),
         Command::Doctor(args) => doctor::run(&args, &session),
         Command::Sweep => sweep::run(&session),
+        Command::Bench(args::BenchCommand::Sandbox(args)) => bench::run(&args, &session),
         Command::Run(_) => run::run(&session),
         Command::Completions { .. } => Ok(exit::FINISHED),
     }
@@ -97,6 +99,7 @@ fn load_settings(cli: &Cli) -> Result<Loaded, Failure> {
         Command::Datasets(Datasets::Show(args)) => load(&[common, args, &args.named()]),
         Command::Datasets(Datasets::Validate(args)) => load(&[common, args, &args.named()]),
         Command::Datasets(Datasets::Convert(args)) => load(&[common, args, &args.named()]),
+        Command::Bench(args::BenchCommand::Sandbox(args)) => load(&[common, args]),
         _ => load(&[common]),
     }
 }

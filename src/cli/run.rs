@@ -95,6 +95,7 @@ fn plan(
         },
         parallel: settings.parallel(),
         image_jobs: settings.parallel(),
+        warm: settings.warm,
         retries: Retries { rounds: settings.retries.saturating_add(1), ..Retries::default() },
         rerun_changed: settings.rerun_changed,
     }

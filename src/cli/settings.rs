@@ -43,6 +43,7 @@ pub(super) struct Settings {
     pub(super) retries: u32,
     pub(super) integrity: PolicyName,
     pub(super) rerun_changed: bool,
+    pub(super) warm: bool,
     pub(super) fail_under: Option<Share>,
     pub(super) max_infra: Option<usize>,
     pub(super) home: Option<PathBuf>,
@@ -65,6 +66,10 @@ pub(super) struct Settings {
     pub(super) disk: Size,
     pub(super) output_limit: Size,
     pub(super) network: NetworkName,
+    pub(super) bench_rounds: usize,
+    pub(super) bench_seconds: u32,
+    pub(super) bench_alive: usize,
+    pub(super) bench_children: usize,
 }
 
 /// A back-end by name.
@@ -136,7 +141,7 @@ enum Kind {
 }
 
 /// Every key, and how it is read from the environment.
-const KEYS: [(&str, Kind); 41] = [
+const KEYS: &[(&str, Kind)] = &[
     ("dataset", Kind::Text),
     ("split", Kind::Text),
     ("revision", Kind::Text),
@@ -156,6 +161,7 @@ const KEYS: [(&str, Kind); 41] = [
     ("retries", Kind::Number),
     ("integrity", Kind::Text),
     ("rerun_changed", Kind::Flag),
+    ("warm", Kind::Flag),
     ("fail_under", Kind::Text),
     ("max_infra", Kind::Number),
     ("home", Kind::Text),
@@ -178,6 +184,10 @@ const KEYS: [(&str, Kind); 41] = [
     ("disk", Kind::Text),
     ("output_limit", Kind::Text),
     ("network", Kind::Text),
+    ("bench_rounds", Kind::Number),
+    ("bench_seconds", Kind::Number),
+    ("bench_alive", Kind::Number),
+    ("bench_children", Kind::Number),
 ];
 
 /// Settings and, key by key, where they come from.
@@ -205,7 +215,7 @@ pub(super) fn load(
         let path = settings_file(file);
         lay(&mut entries, read_file(&path)?, &path.display().to_string());
     }
-    for (key, kind) in KEYS {
+    for &(key, kind) in KEYS {
         for variable in [key.to_uppercase(), format!("EVALRUN_{}", key.to_uppercase())] {
             // Without the prefix, only the hub's own variables are ours to read.
             if !variable.starts_with("EVALRUN_") && !variable.starts_with("HF_") {

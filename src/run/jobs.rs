@@ -4,7 +4,7 @@
 use crate::evaluate::{EvalOptions, Task, evaluate};
 use crate::layers::ImageKey;
 use crate::model::{Evaluation, InfraCause, Instance};
-use crate::sandbox::Backend;
+use crate::sandbox::{Backend, SandboxOptions};
 use async_trait::async_trait;
 use std::path::Path;
 use std::sync::Arc;
@@ -46,6 +46,8 @@ pub trait Jobs: Send + Sync {
 pub(crate) struct SandboxJobs {
     pub(crate) backend: Arc<dyn Backend>,
     pub(crate) images: crate::image::Images,
+    /// What sandboxes of the next jobs are made ahead with, if they are.
+    pub(crate) ahead: Option<SandboxOptions>,
 }
 
 #[async_trait]
@@ -59,6 +61,10 @@ impl Jobs for SandboxJobs {
             reason: error.reason().to_owned(),
             detail: error.to_string(),
         })?;
+        if let Some(options) = &self.ahead {
+            // One that cannot be had ahead is made when its job begins, or that says why not.
+            let _ = self.backend.make_ready(&ready.key, options, 1).await;
+        }
         Ok(Prepared { key: ready.key, name: ready.name, digest: ready.digest, built: ready.built })
     }
 

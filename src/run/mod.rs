@@ -48,6 +48,8 @@ pub struct RunPlan {
     pub parallel: usize,
     /// How many images may be made sure of at a time.
     pub image_jobs: usize,
+    /// Whether a sandbox is made ahead for each image that is there, until its job begins.
+    pub warm: bool,
     /// What to do after trouble of our own.
     pub retries: Retries,
     /// Runs again what changed since the run was begun, instead of refusing.
@@ -127,7 +129,8 @@ pub async fn run(
     progress: &mut dyn ProgressSink,
     cancel: CancellationToken,
 ) -> Result<RunState, RunError> {
-    run_with(plan, Arc::new(jobs::SandboxJobs { backend, images }), progress, cancel).await
+    let ahead = plan.warm.then(|| plan.options.sandbox.clone());
+    run_with(plan, Arc::new(jobs::SandboxJobs { backend, images, ahead }), progress, cancel).await
 }
 
 /// The same as [`run`], with something else that does the work.

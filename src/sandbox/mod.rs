@@ -42,6 +42,18 @@ pub trait Backend: Send + Sync {
         image: &ImageKey,
         options: &SandboxOptions,
     ) -> Result<Arc<dyn Sandbox>, SandboxError>;
+    /// Makes sandboxes ahead of need until `count` of this kind stand ready: who then creates one of
+    /// the same image, limits, network, mounts and upper gets it at once. With 0 those that stand
+    /// ready are ended, as they are by [`Backend::close`]. A back-end may make none.
+    async fn make_ready(
+        &self,
+        image: &ImageKey,
+        options: &SandboxOptions,
+        count: usize,
+    ) -> Result<(), SandboxError> {
+        let _ = (image, options, count);
+        Ok(())
+    }
     /// The flattened root file system of an image as a tar stream.
     async fn export(&self, image: &ImageKey) -> Result<ByteStream, SandboxError>;
     /// Takes an image away; layers that others use stay.

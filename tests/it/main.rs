@@ -12,6 +12,7 @@ mod compiled;
 mod conformance;
 mod dataset;
 mod docker;
+mod engine;
 mod grading;
 mod images;
 mod kill_resume;

@@ -127,6 +127,7 @@ fn plan(reports: &Path, patches: &[(&str, &str)]) -> RunPlan {
         },
         parallel: 4,
         image_jobs: 4,
+        warm: false,
         retries: Retries { pause: Duration::from_millis(1), ..Retries::default() },
         rerun_changed: false,
     }

@@ -42,7 +42,7 @@ fn flags_go_over_environment_over_files_over_defaults() {
 
 #[test]
 fn every_setting_has_a_key_and_the_defaults_name_it() {
-    for (key, _) in KEYS {
+    for &(key, _) in KEYS {
         let commented = format!("# {key} = ");
         let set = format!("{key} = ");
         assert!(

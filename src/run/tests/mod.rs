@@ -228,6 +228,7 @@ fn plan(reports: &Path, ids: &[&str]) -> RunPlan {
         },
         parallel: 4,
         image_jobs: 4,
+        warm: false,
         retries: Retries {
             rounds: 3,
             pause: Duration::from_millis(1),

@@ -1,33 +1,28 @@
 //! The back-end: makes sandboxes, keeps account of them, and clears them away.
 
-use super::cgroup::Cgroups;
-use super::handle::Shared;
-use super::launcher::{self, Wanted, Zygote};
+use super::cgroup::{Cgroup, Cgroups};
+use super::handle::{EndReason, Shared};
+use super::launcher::{self, Wanted, Zygotes};
 use super::leftovers;
 use super::network::HostView;
+use super::reaper::{Reaper, Remains};
+use super::warm::{Kind, Warm};
 use super::ways::Way;
 use super::{copy, sys, watch};
 use crate::layers::{
     ImageConfig, ImageKey, LayerKey, Store, StoreError, StoredImage, export_image, host,
-    import_archive, import_directory, import_tar, remove_tree,
+    import_archive, import_directory, import_tar,
 };
 use crate::model::Usage;
-use crate::sandbox::{
-    Backend, ByteStream, Content, Network, Root, Sandbox, SandboxError, SandboxOptions,
-};
+use crate::sandbox::{Backend, ByteStream, Content, Root, Sandbox, SandboxError, SandboxOptions};
 use async_trait::async_trait;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
 use tokio::io::Interest;
 use tokio::runtime::Handle;
-use tokio::sync::OnceCell;
 use tokio_util::task::TaskTracker;
-
-/// How long a cgroup may take to be empty after its last process has ended.
-const CGROUP_PATIENCE: Duration = Duration::from_secs(2);
 
 /// Tells the back-ends of one process apart.
 static BACKENDS: AtomicU64 = AtomicU64::new(0);
@@ -53,19 +48,17 @@ pub(super) struct Inner {
     pub(super) runtime: Handle,
     /// What goes on in the background and must end before we do.
     pub(super) tasks: TaskTracker,
-    /// How the first zygote was wanted.
-    wanted: Wanted,
-    pub(super) zygote: Zygote,
-    /// For sandboxes in the machine's own network when we are not root: a zygote of an ordinary user
-    /// that has left that namespace cannot go back.
-    host_zygote: OnceCell<Zygote>,
-    pub(super) cgroups: Cgroups,
+    pub(super) zygotes: Zygotes,
+    /// `None` only while the back-end ends.
+    reaper: Option<Reaper>,
+    pub(super) cgroups: Arc<Cgroups>,
     pub(super) host_view: HostView,
     /// Names our directories and cgroups: our pid, when we started, and a number.
     pub(super) owner: String,
     pub(super) directory: PathBuf,
     pub(super) count: AtomicU64,
     pub(super) live: Mutex<HashMap<String, Weak<Shared>>>,
+    pub(super) warm: Warm,
     images: Mutex<HashMap<ImageKey, Arc<StoredImage>>>,
 }
 
@@ -88,23 +81,24 @@ impl NativeBackend {
         let directory = store.home().join("sandboxes-v1");
         fs_err::create_dir_all(&directory).map_err(SandboxError::step("make a directory"))?;
         // Before the zygote: it is to be where we are.
-        let cgroups = Cgroups::find(&owner);
+        let cgroups = Arc::new(Cgroups::find(&owner));
         let home = store.home().to_owned();
         let wanted = Wanted { helper, home, stays: false, avoid: options.avoid };
-        let zygote = Zygote::start(wanted.clone())?;
+        let zygotes = Zygotes::start(wanted, &runtime)?;
+        let reaper = Some(Reaper::start(&cgroups)?);
         let inner = Arc::new(Inner {
             store,
             runtime: runtime.clone(),
             tasks: TaskTracker::new(),
-            wanted,
-            zygote,
-            host_zygote: OnceCell::new(),
+            zygotes,
+            reaper,
             cgroups,
             host_view: HostView::of_this_machine(),
             owner,
             directory,
             count: AtomicU64::new(0),
             live: Mutex::default(),
+            warm: Warm::default(),
             images: Mutex::default(),
         });
         runtime.spawn(watch::watch(Arc::downgrade(&inner)));
@@ -132,7 +126,7 @@ impl NativeBackend {
     /// The ways that are taken on this kernel; older ones take the place of the rest.
     #[must_use]
     pub fn ways(&self) -> Vec<Way> {
-        self.inner.zygote.ways.0.clone()
+        self.inner.zygotes.ways.0.clone()
     }
 }
 
@@ -147,6 +141,12 @@ fn raise_descriptor_limit() {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        for shared in self.warm.take_all(None) {
+            shared.end(EndReason::Asked);
+            self.bury(shared.directory.clone(), shared.take_cgroup());
+        }
+        // It has the last cgroups.
+        self.reaper = None;
         self.cgroups.remove();
     }
 }
@@ -182,19 +182,9 @@ impl Inner {
         Ok(image)
     }
 
-    /// The zygote for this network.
-    pub(super) async fn zygote(&self, network: Network) -> Result<&Zygote, SandboxError> {
-        if self.is_root() || network == Network::None {
-            return Ok(&self.zygote);
-        }
-        let wanted = Wanted { stays: true, ..self.wanted.clone() };
-        let start = || blocking(move || Zygote::start(wanted));
-        self.host_zygote.get_or_try_init(start).await
-    }
-
     /// Whether we act for the machine's root.
     pub(super) fn is_root(&self) -> bool {
-        self.zygote.userns.is_some()
+        self.zygotes.userns.is_some()
     }
 
     /// All sandboxes that live.
@@ -216,28 +206,27 @@ impl Inner {
         pidfd.readable().await.map(drop).map_err(step())
     }
 
+    /// Has what is left of a sandbox cleared away, some time soon; `close` waits for that.
+    pub(super) fn bury(&self, directory: Option<PathBuf>, cgroup: Option<Cgroup>) {
+        if let Some(reaper) = &self.reaper {
+            reaper.take(Remains { directory, cgroup, token: self.tasks.token() });
+        }
+    }
+
     /// Waits for the end of a sandbox that has been killed and clears away what is left of it.
     pub(super) async fn clear_away(self: Arc<Self>, shared: Arc<Shared>) -> Usage {
         // If it cannot be waited for, the next sweep finds it.
         let _ = self.wait_for_end(&shared).await;
         let facts = shared.read_facts();
         let usage = Usage {
-            wall: shared.born.elapsed(),
+            wall: shared.begun().elapsed(),
             peak_memory: facts.peak_memory.unwrap_or(0),
             ..shared.used()
         };
-        if let Some(netns) = shared.netns {
-            self.zygote.release(netns);
+        if let (Some(netns), Some(zygote)) = (shared.netns, &shared.zygote) {
+            zygote.release(netns);
         }
-        let directory = shared.directory.clone();
-        // What cannot be removed now is found by the next sweep.
-        self.tasks.spawn_blocking_on(move || drop(remove_tree(&directory)), &self.runtime);
-        if let Some(cgroup) = &shared.cgroup {
-            let until = tokio::time::Instant::now() + CGROUP_PATIENCE;
-            while !cgroup.remove() && tokio::time::Instant::now() < until {
-                tokio::time::sleep(Duration::from_millis(2)).await;
-            }
-        }
+        self.bury(shared.directory.clone(), shared.take_cgroup());
         self.live.lock().expect("nothing panics while it holds this lock").remove(&shared.name);
         usage
     }
@@ -342,7 +331,28 @@ impl Backend for NativeBackend {
         .await
     }
 
+    async fn make_ready(
+        &self,
+        image: &ImageKey,
+        options: &SandboxOptions,
+        count: usize,
+    ) -> Result<(), SandboxError> {
+        let kind = Kind::new(*image, options);
+        if count == 0 {
+            let ended = self.inner.warm.take_all(Some(&kind));
+            self.inner.end_warm(ended);
+            return Ok(());
+        }
+        // In a task of its own, for the same reason as `create`.
+        let made = self.inner.clone().make_ready(kind, options.clone(), count);
+        match self.inner.tasks.spawn_on(made, &self.inner.runtime).await {
+            Ok(result) => result,
+            Err(error) => Err(SandboxError::Protocol(format!("a task of ours failed: {error}"))),
+        }
+    }
+
     async fn close(&self) {
+        self.inner.end_warm(self.inner.warm.take_all(None));
         self.inner.tasks.close();
         self.inner.tasks.wait().await;
         self.inner.tasks.reopen();

@@ -8,14 +8,15 @@ use super::handle::{Parts, Shared};
 use super::proto::{Bind, Create, Join, UpperPlan};
 use super::sandbox::{NativeSandbox, environment};
 use super::setup::{self, Machine};
+use super::warm::Kind;
 use super::ways::Way;
 use super::zygote::SHIFT;
 use super::{binds, sys};
-use crate::layers::{ImageKey, StoredImage, remove_tree};
+use crate::layers::{ImageKey, StoredImage};
 use crate::sandbox::{Network, Sandbox, SandboxError, SandboxOptions, Upper};
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -25,29 +26,18 @@ use tokio::io::Interest;
 const MEMORY_UPPER: u64 = 1 << 30;
 
 impl Inner {
-    /// Makes a sandbox.
+    /// Makes a sandbox, or takes one that was made ahead.
     pub(super) async fn create(
         self: Arc<Self>,
         key: ImageKey,
         options: SandboxOptions,
     ) -> Result<Arc<dyn Sandbox>, SandboxError> {
         let image = self.image(&key)?;
-        let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let name = format!("{}-{number}", self.owner);
-        let directory = self.directory.join(&name);
-        let made = self.create_in(&image, &options, &name, &directory).await;
-        let shared = match made {
-            Ok(shared) => Arc::new(shared),
-            Err(error) => {
-                self.tasks.spawn_blocking_on(move || drop(remove_tree(&directory)), &self.runtime);
-                return Err(error);
-            }
+        let shared = match self.take_warm(&Kind::new(key, &options)) {
+            Some(shared) => shared,
+            None => self.bear(&image, &options).await?,
         };
-        self.live
-            .lock()
-            .expect("nothing panics while it holds this lock")
-            .insert(name, Arc::downgrade(&shared));
-        tokio::spawn(shared.clone().listen(options.lifetime));
+        shared.hand_over(options.lifetime);
         let mut network = match options.network {
             Network::None => std::collections::BTreeMap::new(),
             Network::Host => self.host_view.env.clone(),
@@ -66,44 +56,74 @@ impl Inner {
         }))
     }
 
+    /// Makes a sandbox that belongs to nobody yet.
+    pub(super) async fn bear(
+        &self,
+        image: &StoredImage,
+        options: &SandboxOptions,
+    ) -> Result<Arc<Shared>, SandboxError> {
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let name = format!("{}-{number}", self.owner);
+        // What it writes in memory needs no place on disk.
+        let directory = (options.upper == Upper::Disk).then(|| self.directory.join(&name));
+        let made = self.create_in(image, options, &name, directory.as_deref()).await;
+        let shared = match made {
+            Ok(shared) => Arc::new(shared),
+            Err(error) => {
+                self.bury(directory, None);
+                return Err(error);
+            }
+        };
+        self.live
+            .lock()
+            .expect("nothing panics while it holds this lock")
+            .insert(name, Arc::downgrade(&shared));
+        tokio::spawn(shared.clone().listen());
+        Ok(shared)
+    }
+
     async fn create_in(
         &self,
         image: &StoredImage,
         options: &SandboxOptions,
         name: &str,
-        directory: &Path,
+        directory: Option<&Path>,
     ) -> Result<Shared, SandboxError> {
         let limits = &options.limits;
-        make_directories(directory, options.upper)?;
+        if let Some(directory) = directory {
+            make_directories(directory)?;
+        }
         let cgroup = match self.cgroups.join() {
             Join::None => None,
             _ => Some(CgroupGuard(Some(self.cgroups.make(name, limits)?))),
         };
-        let (create, mut descriptors) = self.plan(image, options, directory)?;
-        let mut all = Vec::new();
+        let (create, binds) = self.plan(image, options, directory)?;
         let step = |errno: rustix::io::Errno| SandboxError::step("make a socket")(errno.into());
         let (ours, theirs) =
             socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
                 .map_err(step)?;
         rustix::io::ioctl_fionbio(&ours, true).map_err(step)?;
-        all.push(theirs);
-        if let Some(cgroup) = &cgroup {
-            all.extend(cgroup.get().joins()?);
-        }
-        all.append(&mut descriptors);
-        let free_at_start = self.free_bytes();
-        let zygote = self.zygote(options.network).await?;
-        let born = zygote.create(create, all).await?;
+        let joins = cgroup.iter().flat_map(|cgroup| cgroup.get().joins());
+        let descriptors: Vec<BorrowedFd<'_>> = std::iter::once(theirs.as_fd())
+            .chain(joins)
+            .chain(binds.iter().map(AsFd::as_fd))
+            .collect();
+        let free_at_start = if directory.is_some() { self.free_bytes() } else { 0 };
+        let zygote = self.zygotes.get(options.network).await?;
+        let born = zygote.create(Box::new(create), &descriptors).await?;
+        drop(descriptors);
         let shift = self.is_root().then_some(SHIFT);
+        let shifted = zygote.ways.has(Way::ShiftedMemory);
         Ok(Shared::new(Parts {
             name: name.to_owned(),
             limits: limits.clone(),
             pid: born.pid,
             pidfd: born.pidfd,
             netns: born.netns,
-            directory: directory.to_owned(),
+            zygote: Some(zygote),
+            directory: directory.map(Path::to_owned),
             memory_upper: born.upper,
-            memory_shift: match zygote.ways.has(Way::ShiftedMemory) {
+            memory_shift: match shifted {
                 true => 0,
                 false => shift.unwrap_or(0),
             },
@@ -120,7 +140,7 @@ impl Inner {
         &self,
         image: &StoredImage,
         options: &SandboxOptions,
-        directory: &Path,
+        directory: Option<&Path>,
     ) -> Result<(Create, Vec<OwnedFd>), SandboxError> {
         let machine =
             Machine { many_ids: self.is_root(), join: self.cgroups.join(), own_netns: false };
@@ -133,10 +153,10 @@ impl Inner {
         }
         wanted.extend(options.mounts.iter().map(binds::Wanted::from));
         let (binds, descriptors): (Vec<Bind>, Vec<OwnedFd>) =
-            binds::prepare(&wanted, self.zygote.userns.as_ref())?;
-        let upper = match options.upper {
-            Upper::Disk => UpperPlan::Disk(self.below_home(directory)?),
-            Upper::Memory => UpperPlan::Memory(options.limits.disk.unwrap_or(MEMORY_UPPER)),
+            binds::prepare(&wanted, self.zygotes.userns.as_ref())?;
+        let upper = match directory {
+            Some(directory) => UpperPlan::Disk(self.below_home(directory)?),
+            None => UpperPlan::Memory(options.limits.disk.unwrap_or(MEMORY_UPPER)),
         };
         let create = Create {
             lowers: lowers.collect::<Result<_, _>>()?,
@@ -145,6 +165,7 @@ impl Inner {
             host_network: options.network == Network::Host,
             join: self.cgroups.join(),
             setup: setup::plan(&options.limits, &machine, "sandbox"),
+            released: Vec::new(),
         };
         Ok((create, descriptors))
     }
@@ -180,18 +201,18 @@ impl Drop for CgroupGuard {
     }
 }
 
-fn make_directories(directory: &Path, upper: Upper) -> Result<(), SandboxError> {
+fn make_directories(directory: &Path) -> Result<(), SandboxError> {
     let make = |path: &Path, mode| {
         rustix::fs::mkdir(path, Mode::from_raw_mode(0o700))?;
-        rustix::fs::chmod(path, Mode::from_raw_mode(mode))
-    };
-    let made = make(directory, 0o700).and_then(|()| match upper {
-        // The upper's own mode is that of the sandbox's root directory.
-        Upper::Disk => {
-            make(&directory.join("u"), 0o755).and_then(|()| make(&directory.join("w"), 0o700))
+        match mode {
+            0o700 => Ok(()),
+            mode => rustix::fs::chmod(path, Mode::from_raw_mode(mode)),
         }
-        Upper::Memory => Ok(()),
-    });
+    };
+    // The upper's own mode is that of the sandbox's root directory.
+    let made = make(directory, 0o700)
+        .and_then(|()| make(&directory.join("u"), 0o755))
+        .and_then(|()| make(&directory.join("w"), 0o700));
     let step = || SandboxError::step(format!("make {}", directory.display()));
     made.map_err(|errno| step()(errno.into()))
 }

@@ -7,8 +7,9 @@ mod v2;
 use super::proto::Join;
 use crate::sandbox::{Limits, SandboxError};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard};
 use std::time::Duration;
 
 /// What this process can do with cgroups.
@@ -17,7 +18,12 @@ pub(super) struct Cgroups {
     trees: Trees,
     /// What cannot be limited, and why.
     pub(super) missing: Vec<String>,
+    /// Cgroups of sandboxes that are gone, for others with the same limits.
+    spare: Mutex<Vec<Cgroup>>,
 }
+
+/// How many cgroups are kept for others.
+const SPARE: usize = 64;
 
 /// The directories of one set of cgroups: of this process's own, or of one sandbox's.
 #[derive(Clone, Debug, Default)]
@@ -56,6 +62,26 @@ impl Trees {
 #[derive(Debug)]
 pub(super) struct Cgroup {
     trees: Trees,
+    limited: Limited,
+    /// What a process joins them by; see [`Join`].
+    joins: Vec<OwnedFd>,
+    /// What the kernel had counted for those who had them before.
+    before: Facts,
+}
+
+/// The limits that cgroups keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Limited {
+    memory: Option<u64>,
+    pids: Option<u32>,
+    cpu_millis: Option<u32>,
+}
+
+impl From<&Limits> for Limited {
+    fn from(limits: &Limits) -> Self {
+        let Limits { memory, pids, cpu_millis, .. } = *limits;
+        Self { memory, pids, cpu_millis }
+    }
 }
 
 /// What the kernel counted.
@@ -91,7 +117,7 @@ impl Cgroups {
                 missing.push(format!("no cgroup limits {what}: {why}"));
             }
         }
-        Self { trees, missing }
+        Self { trees, missing, spare: Mutex::default() }
     }
 
     /// The version in use; 0: none.
@@ -113,19 +139,51 @@ impl Cgroups {
         }
     }
 
-    /// Makes the cgroups of a sandbox.
+    /// Makes the cgroups of a sandbox, or finds some that another has left.
     pub(super) fn make(&self, name: &str, limits: &Limits) -> Result<Cgroup, SandboxError> {
-        let cgroup = Cgroup { trees: self.trees.below(name) };
+        let limited = Limited::from(limits);
+        let mut spare = self.spare();
+        if let Some(at) = spare.iter().rposition(|cgroup| cgroup.limited == limited) {
+            return Ok(spare.swap_remove(at));
+        }
+        drop(spare);
+        let (joins, before) = (Vec::new(), Facts::default());
+        let mut cgroup = Cgroup { trees: self.trees.below(name), limited, joins, before };
         let made = cgroup.trees.directories().into_iter().try_for_each(fs_err::create_dir);
-        made.and_then(|()| cgroup.limit(limits)).map_err(|error| {
-            cgroup.remove();
-            SandboxError::step("make the cgroups")(error)
-        })?;
+        let made = made.and_then(|()| cgroup.limit(limits)).and_then(|()| cgroup.open_joins());
+        match made {
+            Ok(joins) => cgroup.joins = joins,
+            Err(error) => {
+                cgroup.remove();
+                return Err(SandboxError::step("make the cgroups")(error));
+            }
+        }
         Ok(cgroup)
+    }
+
+    /// Takes back the cgroups of a sandbox that is gone; returns them if they are not fit for
+    /// another and must be removed.
+    pub(super) fn take_back(&self, mut cgroup: Cgroup) -> Option<Cgroup> {
+        let Some(before) = cgroup.reset() else { return Some(cgroup) };
+        cgroup.before = before;
+        let mut spare = self.spare();
+        if spare.len() < SPARE {
+            spare.push(cgroup);
+            return None;
+        }
+        // Those that have lain longest may have limits that nobody asks for any more.
+        Some(std::mem::replace(&mut spare[0], cgroup))
+    }
+
+    fn spare(&self) -> MutexGuard<'_, Vec<Cgroup>> {
+        self.spare.lock().expect("nothing panics while it holds this lock")
     }
 
     /// Removes this process's own directories.
     pub(super) fn remove(&self) {
+        for cgroup in self.spare().drain(..) {
+            cgroup.remove();
+        }
         for path in self.trees.directories() {
             // What is left in use is found by the next sweep.
             let _ = fs_err::remove_dir(path);
@@ -203,8 +261,7 @@ impl Cgroup {
         }
     }
 
-    /// What a process joins them by; see [`Join`].
-    pub(super) fn joins(&self) -> Result<Vec<OwnedFd>, SandboxError> {
+    fn open_joins(&self) -> io::Result<Vec<OwnedFd>> {
         let opened = self.trees.directories().into_iter().map(|path| {
             let file = match self.trees.version {
                 1 => fs_err::OpenOptions::new().write(true).open(path.join("tasks"))?,
@@ -212,14 +269,34 @@ impl Cgroup {
             };
             Ok(file.into_parts().0.into())
         });
-        opened.collect::<io::Result<_>>().map_err(SandboxError::step("open the cgroups"))
+        opened.collect()
+    }
+
+    /// What a process joins them by; see [`Join`].
+    pub(super) fn joins(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        self.joins.iter().map(AsFd::as_fd)
     }
 
     /// What the kernel counted so far.
     pub(super) fn facts(&self) -> Facts {
-        match self.trees.version {
-            1 => v1::facts(&self.trees),
+        let now = match self.trees.version {
+            1 => v1::facts(&self.trees, self.limited.memory),
             _ => v2::facts(&self.trees),
+        };
+        Facts {
+            oom_kills: now.oom_kills.saturating_sub(self.before.oom_kills),
+            forks_refused: now.forks_refused.saturating_sub(self.before.forks_refused),
+            throttled: now.throttled.saturating_sub(self.before.throttled),
+            peak_memory: now.peak_memory,
+        }
+    }
+
+    /// Makes them as good as new, but for what is counted up for ever, which is returned; `None` if
+    /// they cannot be: then something of the last user would be held against the next.
+    fn reset(&self) -> Option<Facts> {
+        match self.trees.version {
+            1 => v1::reset(&self.trees, self.limited.memory),
+            _ => None,
         }
     }
 

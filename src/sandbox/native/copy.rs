@@ -33,9 +33,10 @@ pub(super) fn take(
     how: How,
 ) -> Result<ImageKey, SandboxError> {
     let store_failed = |error| SandboxError::Store(Box::new(error));
-    let upper = match &shared.memory_upper {
-        Some(upper) => PathBuf::from(format!("/proc/self/fd/{}", upper.as_raw_fd())),
-        None => shared.directory.join("u"),
+    let upper = match (&shared.memory_upper, &shared.directory) {
+        (Some(upper), _) => PathBuf::from(format!("/proc/self/fd/{}", upper.as_raw_fd())),
+        (None, Some(directory)) => directory.join("u"),
+        (None, None) => return Err(SandboxError::Gone),
     };
     if how.last && shared.memory_upper.is_none() {
         let adopted = match how.durable {

@@ -14,7 +14,6 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt::Debug;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::PathBuf;
 use std::sync::Arc;
 use tokio::io::Interest;
 
@@ -132,7 +131,7 @@ pub fn hear(packets: &[Packet], asked: u8) {
         let shared = Arc::new(keeper(ours));
         let waiters: Vec<Waiter> =
             (0..asked % 8).map(|_| shared.register(shared.next_id())).collect();
-        let listening = tokio::spawn(shared.clone().listen(None));
+        let listening = tokio::spawn(shared.clone().listen());
         for packet in packets.iter().take(64) {
             packet.send(&theirs);
             tokio::task::yield_now().await;
@@ -157,7 +156,8 @@ fn keeper(control: OwnedFd) -> Shared {
         pid: 0,
         pidfd: null(),
         netns: None,
-        directory: PathBuf::new(),
+        zygote: None,
+        directory: None,
         memory_upper: None,
         memory_shift: 0,
         cgroup: None,

@@ -2,6 +2,7 @@
 //! ended.
 
 use super::cgroup::{Cgroup, Facts};
+use super::launcher::Zygote;
 use super::proto::{EndedExec, Fault, InitReply, InitRequest, receive, send};
 use crate::model::Usage;
 use crate::sandbox::{Limits, SandboxError};
@@ -46,18 +47,22 @@ pub(super) struct Shared {
     pub(super) pid: i32,
     pub(super) pidfd: OwnedFd,
     pub(super) netns: Option<u32>,
-    /// Its directory in the file system of the store.
-    pub(super) directory: PathBuf,
+    /// The zygote that made it, if one did.
+    pub(super) zygote: Option<Arc<Zygote>>,
+    /// Its directory in the file system of the store, if it has one.
+    pub(super) directory: Option<PathBuf>,
     /// The directory of an upper in memory.
     pub(super) memory_upper: Option<OwnedFd>,
     /// The owners of the files there are those inside plus this much.
     pub(super) memory_shift: u32,
-    pub(super) cgroup: Option<Cgroup>,
+    /// Until it is cleared away.
+    cgroup: Mutex<Option<Cgroup>>,
     /// Ids inside are these plus this much outside.
     pub(super) shift: Option<u32>,
     /// Where the store's file system stood when it was made, in free bytes.
     pub(super) free_at_start: u64,
-    pub(super) born: Instant,
+    born: Instant,
+    handed_over: OnceLock<Instant>,
     pub(super) control: AsyncFd<OwnedFd>,
     /// The highest peak seen where there is no cgroup to tell it.
     pub(super) watched_peak: AtomicU64,
@@ -91,7 +96,8 @@ pub(super) struct Parts {
     pub(super) pid: i32,
     pub(super) pidfd: OwnedFd,
     pub(super) netns: Option<u32>,
-    pub(super) directory: PathBuf,
+    pub(super) zygote: Option<Arc<Zygote>>,
+    pub(super) directory: Option<PathBuf>,
     pub(super) memory_upper: Option<OwnedFd>,
     pub(super) memory_shift: u32,
     pub(super) cgroup: Option<Cgroup>,
@@ -109,13 +115,15 @@ impl Shared {
             pid: parts.pid,
             pidfd: parts.pidfd,
             netns: parts.netns,
+            zygote: parts.zygote,
             directory: parts.directory,
             memory_upper: parts.memory_upper,
             memory_shift: parts.memory_shift,
-            cgroup: parts.cgroup,
+            cgroup: Mutex::new(parts.cgroup),
             shift: parts.shift,
             free_at_start: parts.free_at_start,
             born: Instant::now(),
+            handed_over: OnceLock::new(),
             control: parts.control,
             watched_peak: AtomicU64::new(0),
             used: Default::default(),
@@ -182,24 +190,34 @@ impl Shared {
         told.await.map_err(|_| self.gone())
     }
 
-    /// Hears what pid 1 says until it is gone, or ends it when its lifetime is over.
-    pub(super) async fn listen(self: Arc<Self>, lifetime: Option<Duration>) {
-        let lifetime = async {
-            match lifetime {
-                Some(lifetime) => tokio::time::sleep(lifetime).await,
-                None => std::future::pending().await,
+    /// From now on it is somebody's: its time runs.
+    pub(super) fn hand_over(self: &Arc<Self>, lifetime: Option<Duration>) {
+        let _ = self.handed_over.set(Instant::now());
+        let Some(lifetime) = lifetime else { return };
+        let shared = Arc::downgrade(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(lifetime).await;
+            if let Some(shared) = shared.upgrade()
+                && shared.end.get().is_none()
+            {
+                shared.end(EndReason::Lifetime);
             }
-        };
-        tokio::pin!(lifetime);
-        loop {
-            let ready = tokio::select! {
-                ready = self.control.readable() => ready,
-                () = &mut lifetime, if self.end.get().is_none() => {
-                    self.end(EndReason::Lifetime);
-                    continue;
-                }
-            };
-            let Ok(mut ready) = ready else { break };
+        });
+    }
+
+    /// Since when it is somebody's.
+    pub(super) fn begun(&self) -> Instant {
+        self.handed_over.get().copied().unwrap_or(self.born)
+    }
+
+    /// Whether its pid 1 says nothing any more.
+    pub(super) fn is_over(&self) -> bool {
+        self.waiting().over
+    }
+
+    /// Hears what pid 1 says until it is gone.
+    pub(super) async fn listen(self: Arc<Self>) {
+        while let Ok(mut ready) = self.control.readable().await {
             match ready.try_io(|socket| Ok(receive::<InitReply>(socket.get_ref())?)) {
                 Ok(Ok(Some((reply, descriptors)))) => self.hear(reply, descriptors),
                 Ok(Err(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -281,10 +299,19 @@ impl Shared {
         *self.facts.lock().expect("nothing panics while it holds this lock")
     }
 
+    fn cgroup(&self) -> MutexGuard<'_, Option<Cgroup>> {
+        self.cgroup.lock().expect("nothing panics while it holds this lock")
+    }
+
+    /// Gives its cgroups away; what the kernel had counted when it was last asked stands.
+    pub(super) fn take_cgroup(&self) -> Option<Cgroup> {
+        self.cgroup().take()
+    }
+
     /// What the kernel has counted now.
     pub(super) fn read_facts(&self) -> Facts {
         let mut last = self.facts.lock().expect("nothing panics while it holds this lock");
-        if let Some(cgroup) = &self.cgroup {
+        if let Some(cgroup) = &*self.cgroup() {
             let now = cgroup.facts();
             // When the cgroup is gone it says nothing, and what it said last stands.
             *last = Facts {

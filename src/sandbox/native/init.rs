@@ -56,7 +56,7 @@ fn perform(birth: &mut Birth<'_>) -> Result<(OwnedFd, Option<OwnedFd>), Fault> {
         match op {
             SetupOp::CloseDescriptors => null = Some(close_descriptors(birth)?),
             SetupOp::FilterCalls { one_user: true } => {
-                let filter = sys::install_asking_filter(&seccomp::program(true));
+                let filter = sys::install_asking_filter(seccomp::program(true));
                 calls = Some(filter.at("load the filter of system calls")?);
             }
             op => apply(op, birth)?,
@@ -100,7 +100,7 @@ fn apply(op: &SetupOp, birth: &Birth<'_>) -> Result<(), Fault> {
                 .at("become undumpable")
         }
         SetupOp::FilterCalls { one_user } => {
-            sys::install_filter(&seccomp::program(*one_user)).at("load the filter of system calls")
+            sys::install_filter(seccomp::program(*one_user)).at("load the filter of system calls")
         }
         SetupOp::CloseDescriptors => unreachable!("the caller does this one"),
     }

@@ -1,33 +1,87 @@
-//! The keeper's side of the zygote: starts it, and carries requests to it. One thread does both
-//! for as long as the zygote lives: the kernel takes the end of the thread that started a process
-//! for the end of its parent.
+//! The keeper's side of the zygotes: starts them, carries requests to them, and starts another when
+//! one has died.
 
 use super::proto::{Create, Settle, ZygoteReply, ZygoteRequest, receive, send};
 use super::sys::{self, MountChange};
 use super::ways::{Way, Ways};
 use super::zygote::{NAME, SHIFT};
-use crate::sandbox::SandboxError;
+use crate::sandbox::{Network, SandboxError};
 use rustix::io::Errno;
 use rustix::mount::OpenTreeFlags;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
-use std::os::fd::{AsFd, OwnedFd};
+use rustix::net::{AddressFamily, Shutdown, SocketFlags, SocketType, socketpair};
+use rustix::process::Signal;
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex, MutexGuard, mpsc};
 use std::thread::JoinHandle;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
+use tokio::task::spawn_blocking;
 
-/// A running zygote. It ends when this is dropped.
-pub(super) struct Zygote {
-    /// `None` only while it ends.
-    asks: Option<mpsc::Sender<Ask>>,
-    /// Likewise.
-    thread: Option<JoinHandle<()>>,
+/// The zygotes of one back-end, started anew when they die.
+pub(super) struct Zygotes {
+    wanted: Wanted,
+    runtime: Handle,
     /// The user namespace of the sandboxes; `None`: rootless.
     pub(super) userns: Option<OwnedFd>,
-    /// How it makes sandboxes.
+    /// How the first makes sandboxes.
     pub(super) ways: Ways,
+    /// For sandboxes with a network namespace of the pool.
+    pooled: Slot,
+    /// For sandboxes in the machine's own network when we are not root: a zygote of an ordinary
+    /// user that has left that namespace cannot go back.
+    host: Slot,
+}
+
+/// Held while one is started.
+type Slot = tokio::sync::Mutex<Option<Arc<Zygote>>>;
+
+impl Zygotes {
+    /// Starts the first. Blocks until it has settled.
+    pub(super) fn start(wanted: Wanted, runtime: &Handle) -> Result<Self, SandboxError> {
+        let (zygote, userns) = Zygote::start(wanted.clone())?;
+        Ok(Self {
+            wanted,
+            runtime: runtime.clone(),
+            userns,
+            ways: zygote.ways.clone(),
+            pooled: Slot::new(Some(zygote.listened_to(runtime)?)),
+            host: Slot::default(),
+        })
+    }
+
+    /// One for sandboxes with this network; a new one if the last has ended.
+    pub(super) async fn get(&self, network: Network) -> Result<Arc<Zygote>, SandboxError> {
+        let stays = self.userns.is_none() && network == Network::Host;
+        let mut slot = if stays { &self.host } else { &self.pooled }.lock().await;
+        if let Some(zygote) = &*slot
+            && !zygote.asked().over
+        {
+            return Ok(zygote.clone());
+        }
+        let wanted = Wanted { stays, ..self.wanted.clone() };
+        let started = spawn_blocking(move || Zygote::start(wanted)).await;
+        let (zygote, _) = started.map_err(|_| died())??;
+        let zygote = zygote.listened_to(&self.runtime)?;
+        *slot = Some(zygote.clone());
+        Ok(zygote)
+    }
+}
+
+/// Whoever looks for leftovers after us must not find a zygote on its way out.
+impl Drop for Zygotes {
+    fn drop(&mut self) {
+        for slot in [&mut self.pooled, &mut self.host] {
+            if let Some(zygote) = slot.get_mut().take() {
+                zygote.end();
+            }
+        }
+    }
 }
 
 /// How a zygote is to be.
@@ -41,6 +95,26 @@ pub(super) struct Wanted {
     pub(super) stays: bool,
     /// Ways not to take.
     pub(super) avoid: Vec<Way>,
+}
+
+/// A running zygote.
+pub(super) struct Zygote {
+    socket: AsyncFd<OwnedFd>,
+    asked: Mutex<Asked>,
+    /// How it makes sandboxes.
+    pub(super) ways: Ways,
+    /// Waits for its end; `None` only after that.
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// What it was asked for and has not answered, in this order.
+#[derive(Default)]
+struct Asked {
+    /// It answers no more.
+    over: bool,
+    waiting: VecDeque<oneshot::Sender<Answer>>,
+    /// Network namespaces that are free again, to be told with the next request.
+    released: Vec<u32>,
 }
 
 /// A sandbox that the zygote has made.
@@ -57,65 +131,119 @@ pub(super) struct Born {
 
 type Answer = Result<Born, SandboxError>;
 
-enum Ask {
-    Create(Box<Create>, Vec<OwnedFd>, oneshot::Sender<Answer>),
-    Release(u32),
+/// One that has settled, before anybody listens to it.
+struct Fresh {
+    socket: OwnedFd,
+    ways: Ways,
+    thread: JoinHandle<()>,
+}
+
+impl Fresh {
+    fn listened_to(self, runtime: &Handle) -> Result<Arc<Zygote>, SandboxError> {
+        let _in_runtime = runtime.enter();
+        let step = || SandboxError::step("watch the zygote");
+        rustix::io::ioctl_fionbio(&self.socket, true).map_err(|errno| step()(errno.into()))?;
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let zygote = Arc::new(Zygote {
+            socket: sys::watched(self.socket, interest).map_err(step())?,
+            asked: Mutex::default(),
+            ways: self.ways,
+            thread: Mutex::new(Some(self.thread)),
+        });
+        runtime.spawn(zygote.clone().listen());
+        Ok(zygote)
+    }
 }
 
 impl Zygote {
-    /// Starts one. Blocks until it has settled.
-    pub(super) fn start(wanted: Wanted) -> Result<Self, SandboxError> {
-        let (asks, inbox) = mpsc::channel();
+    /// Starts one. Blocks until it has settled. Returns the user namespace of its sandboxes as well.
+    fn start(wanted: Wanted) -> Result<(Fresh, Option<OwnedFd>), SandboxError> {
         let (ready, started) = mpsc::channel();
+        // The kernel takes the end of the thread that started a process for the end of its parent.
         let thread = std::thread::Builder::new()
             .name("evalrun-zygote".to_owned())
             .stack_size(256 << 10)
-            .spawn(move || {
-                let (child, socket) = match start(&wanted) {
-                    Ok(started) => {
-                        let _ = ready.send(Ok((started.userns, started.ways)));
-                        (started.child, started.socket)
-                    }
-                    Err(error) => {
-                        let _ = ready.send(Err(error));
-                        return;
-                    }
-                };
-                carry(&inbox, &socket);
-                drop(socket);
-                let mut child = child;
-                // It ends because its socket has; how does not matter any more.
-                let _ = child.wait();
+            .spawn(move || match start(&wanted) {
+                Ok(mut started) => {
+                    let _ = ready.send(Ok((started.socket, started.userns, started.ways)));
+                    // It ends because its socket has; how does not matter any more.
+                    let _ = started.child.wait();
+                }
+                Err(error) => {
+                    let _ = ready.send(Err(error));
+                }
             })
             .map_err(SandboxError::step("start the zygote's thread"))?;
-        let (userns, ways) = started.recv().map_err(|_| died())??;
-        Ok(Self { asks: Some(asks), thread: Some(thread), userns, ways })
+        let (socket, userns, ways) = started.recv().map_err(|_| died())??;
+        Ok((Fresh { socket, ways, thread }, userns))
+    }
+
+    fn asked(&self) -> MutexGuard<'_, Asked> {
+        self.asked.lock().expect("nothing panics while it holds this lock")
     }
 
     /// Has a sandbox made.
     pub(super) async fn create(
         &self,
-        create: Create,
-        descriptors: Vec<OwnedFd>,
-    ) -> Result<Born, SandboxError> {
-        let (answer, answered) = oneshot::channel();
-        let ask = Ask::Create(Box::new(create), descriptors, answer);
-        self.asks.as_ref().ok_or_else(died)?.send(ask).map_err(|_| died())?;
-        answered.await.map_err(|_| died())?
+        mut create: Box<Create>,
+        descriptors: &[BorrowedFd<'_>],
+    ) -> Answer {
+        let (tell, told) = oneshot::channel();
+        create.released = std::mem::take(&mut self.asked().released);
+        let request = ZygoteRequest::Create(create);
+        let mut tell = Some(tell);
+        while tell.is_some() {
+            let mut ready = self.socket.writable().await.map_err(|_| died())?;
+            let sent = ready.try_io(|socket| {
+                // Answers come in the order of the requests.
+                let mut asked = self.asked();
+                if !asked.over {
+                    send(socket.get_ref(), &request, descriptors)?;
+                    asked.waiting.extend(tell.take());
+                }
+                Ok(asked.over)
+            });
+            match sent {
+                Ok(Ok(false)) | Err(_) => {}
+                Ok(Ok(true)) => return Err(died()),
+                Ok(Err(error)) => return Err(SandboxError::step("ask the zygote")(error)),
+            }
+        }
+        told.await.map_err(|_| died())?
     }
 
     /// Gives a network namespace back.
     pub(super) fn release(&self, netns: u32) {
-        // A zygote that is gone has no use for it.
-        let _ = self.asks.as_ref().map(|asks| asks.send(Ask::Release(netns)));
+        self.asked().released.push(netns);
     }
-}
 
-/// Whoever looks for leftovers after us must not find a zygote on its way out.
-impl Drop for Zygote {
-    fn drop(&mut self) {
-        self.asks = None;
-        if let Some(thread) = self.thread.take() {
+    /// Hears its answers until it is gone.
+    async fn listen(self: Arc<Self>) {
+        while let Ok(mut ready) = self.socket.readable().await {
+            match ready.try_io(|socket| Ok(receive::<ZygoteReply>(socket.get_ref())?)) {
+                Ok(Ok(Some((reply, descriptors)))) => self.hear(reply, descriptors),
+                Ok(Err(error)) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Ok(Ok(None) | Err(_)) => break,
+                Err(_) => {}
+            }
+        }
+        *self.asked() = Asked { over: true, ..Asked::default() };
+    }
+
+    fn hear(&self, reply: ZygoteReply, descriptors: Vec<OwnedFd>) {
+        let Some(tell) = self.asked().waiting.pop_front() else { return };
+        if let Err(Ok(born)) = tell.send(born(reply, descriptors)) {
+            // Nobody waits for it any more.
+            let _ = rustix::process::pidfd_send_signal(&born.pidfd, Signal::KILL);
+        }
+    }
+
+    /// Ends it and waits until it is gone.
+    fn end(&self) {
+        // One that is gone already has nothing to shut down.
+        let _ = rustix::net::shutdown(self.socket.get_ref(), Shutdown::Both);
+        let thread = self.thread.lock().ok().and_then(|mut thread| thread.take());
+        if let Some(thread) = thread {
             let _ = thread.join();
         }
     }
@@ -125,33 +253,7 @@ fn died() -> SandboxError {
     SandboxError::Protocol("the zygote has ended".to_owned())
 }
 
-/// Carries requests until nobody can make any more.
-fn carry(inbox: &mpsc::Receiver<Ask>, socket: &OwnedFd) {
-    while let Ok(ask) = inbox.recv() {
-        match ask {
-            Ask::Create(create, descriptors, answer) => {
-                let made = ask_create(socket, create, &descriptors);
-                drop(descriptors);
-                if let Err(Ok(born)) = answer.send(made) {
-                    // Nobody waits for it any more.
-                    let _ = rustix::process::pidfd_send_signal(
-                        &born.pidfd,
-                        rustix::process::Signal::KILL,
-                    );
-                }
-            }
-            Ask::Release(netns) => {
-                let _ = send(socket, &ZygoteRequest::Release { netns }, &[]);
-            }
-        }
-    }
-}
-
-fn ask_create(socket: &OwnedFd, create: Box<Create>, descriptors: &[OwnedFd]) -> Answer {
-    let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-    send(socket, &ZygoteRequest::Create(create), &descriptors)
-        .map_err(|errno| SandboxError::step("ask the zygote")(errno.into()))?;
-    let (reply, descriptors) = hear(socket)?;
+fn born(reply: ZygoteReply, descriptors: Vec<OwnedFd>) -> Answer {
     match reply {
         ZygoteReply::Created { pid, netns } => {
             let mut descriptors = descriptors.into_iter();

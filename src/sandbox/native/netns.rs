@@ -15,22 +15,25 @@ pub(super) struct Netns {
     namespace: OwnedFd,
     /// A detached sysfs that shows this namespace's devices, where the machine allows one.
     pub(super) sysfs: Option<OwnedFd>,
+    /// Its counts of sockets. An open file of this kind tells of the namespace it was opened in.
+    sockstat: OwnedFd,
 }
 
 /// All that were made, and those of them that are free.
 pub(super) struct Pool {
     host: Netns,
     all: Vec<Netns>,
+    /// Nothing is left in these of who used them last.
     free: VecDeque<u32>,
-    /// How many free ones to try before a new one is made.
-    patience: usize,
+    /// In these something is left: connections that linger for a minute.
+    lingering: VecDeque<u32>,
 }
 
 impl Pool {
     /// A pool with none in it yet. This thread's own namespace is the machine's.
     pub(super) fn new() -> Result<Self, Fault> {
-        let host = Netns { namespace: current().at("open the network namespace")?, sysfs: sysfs() };
-        Ok(Self { host, all: Vec::new(), free: VecDeque::new(), patience: 3 })
+        let host = Netns::current()?;
+        Ok(Self { host, all: Vec::new(), free: VecDeque::new(), lingering: VecDeque::new() })
     }
 
     /// Enters the machine's own.
@@ -44,16 +47,18 @@ impl Pool {
 
     /// Enters a free one, or a new one.
     pub(super) fn enter(&mut self) -> Result<(u32, &Netns), Fault> {
-        for _ in 0..self.patience.min(self.free.len()) {
-            let Some(number) = self.free.pop_front() else { break };
-            enter(self.at(number)?)?;
-            if is_quiet() {
-                return Ok((number, self.at(number)?));
-            }
-            // Connections that linger belong to the last user: the next must not meet them.
-            self.free.push_back(number);
+        if self.free.is_empty()
+            && let Some(number) = self.lingering.pop_front()
+        {
+            self.release(number);
         }
-        let number = self.make()?;
+        let number = match self.free.pop_front() {
+            Some(number) => {
+                enter(self.at(number)?)?;
+                number
+            }
+            None => self.make()?,
+        };
         Ok((number, self.at(number)?))
     }
 
@@ -69,10 +74,16 @@ impl Pool {
         self.free.len()
     }
 
-    /// Takes one back whose processes are all gone.
+    /// Takes one back whose processes are all gone. Connections that linger belong to its last user:
+    /// the next must not meet them.
     pub(super) fn release(&mut self, number: u32) {
-        if (number as usize) < self.all.len() && !self.free.contains(&number) {
-            self.free.push_back(number);
+        let known = self.free.contains(&number) || self.lingering.contains(&number);
+        match self.at(number) {
+            Ok(netns) if !known => match netns.is_quiet() {
+                true => self.free.push_back(number),
+                false => self.lingering.push_back(number),
+            },
+            _ => {}
         }
     }
 
@@ -87,14 +98,31 @@ impl Pool {
         // being able to set it costs no more than that.
         let _ = fs_err::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
         let _ = fs_err::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
-        let namespace = current().at("open the network namespace")?;
-        self.all.push(Netns { namespace, sysfs: sysfs() });
+        self.all.push(Netns::current()?);
         u32::try_from(self.all.len() - 1).map_err(|_| Errno::OVERFLOW).at("number a namespace")
     }
 }
 
-fn current() -> std::io::Result<OwnedFd> {
-    fs_err::File::open("/proc/self/ns/net").map(|file| file.into_parts().0.into())
+impl Netns {
+    /// The one that this thread is in.
+    fn current() -> Result<Self, Fault> {
+        let open = |path| fs_err::File::open(path).map(|file| file.into_parts().0.into());
+        Ok(Self {
+            namespace: open("/proc/self/ns/net").at("open the network namespace")?,
+            sysfs: sysfs(),
+            sockstat: open("/proc/self/net/sockstat").at("open the counts of sockets")?,
+        })
+    }
+
+    /// Whether nothing is left in it. Sockets of every family count, and connections of both
+    /// versions of IP.
+    fn is_quiet(&self) -> bool {
+        let mut text = [0; 1024];
+        match rustix::io::pread(&self.sockstat, &mut text, 0) {
+            Ok(count) => std::str::from_utf8(&text[..count]).is_ok_and(shows_quiet),
+            Err(_) => false,
+        }
+    }
 }
 
 fn enter(netns: &Netns) -> Result<(), Fault> {
@@ -103,14 +131,6 @@ fn enter(netns: &Netns) -> Result<(), Fault> {
         Some(LinkNameSpaceType::Network),
     )
     .at("enter a network namespace")
-}
-
-/// Whether nothing is left in the namespace this thread is in.
-fn is_quiet() -> bool {
-    ["/proc/self/net/sockstat", "/proc/self/net/sockstat6"].iter().all(|path| {
-        // Without IPv6 the second is not there.
-        fs_err::read_to_string(path).is_ok_and(|text| shows_quiet(&text)) || path.ends_with('6')
-    })
 }
 
 /// Orphaned connections and memory are counted for the whole machine, the rest by namespace.

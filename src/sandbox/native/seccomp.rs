@@ -7,6 +7,7 @@
 
 use super::sys::Instruction;
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 /// The newest call that was reviewed; the numbers from 424 on are the same on every machine.
 const NEWEST: u32 = 466; // removexattrat
@@ -151,7 +152,13 @@ const NODES: [(i64, u32); 1] = [(libc::SYS_mknodat, 2)];
 
 /// The filter. With `one_user`, for sandboxes that have no user but root, becoming another user
 /// succeeds and does nothing, and giving files to one is left to pid 1 (see [`super::pretend`]).
-pub(super) fn program(one_user: bool) -> Vec<Instruction> {
+/// Each is made once.
+pub(super) fn program(one_user: bool) -> &'static [Instruction] {
+    static PROGRAMS: [OnceLock<Vec<Instruction>>; 2] = [OnceLock::new(), OnceLock::new()];
+    PROGRAMS[usize::from(one_user)].get_or_init(|| assemble(one_user))
+}
+
+fn assemble(one_user: bool) -> Vec<Instruction> {
     let mut code = vec![
         load(4), // the architecture
         jump(EQUAL, ARCHITECTURE, 1, 0),
@@ -311,7 +318,7 @@ mod tests {
 
     fn asked(call: i64, [first, second]: [u32; 2]) -> u32 {
         let call = u32::try_from(call).unwrap();
-        run(&program(false), ARCHITECTURE, call, [first, second, 0])
+        run(program(false), ARCHITECTURE, call, [first, second, 0])
     }
 
     #[test]
@@ -319,7 +326,7 @@ mod tests {
         let code = program(true);
         assert!(code.len() < 250, "{} instructions are no search any more", code.len());
         let ask = |call: i64, mode: u32| {
-            run(&code, ARCHITECTURE, u32::try_from(call).unwrap(), [mode, mode, mode])
+            run(code, ARCHITECTURE, u32::try_from(call).unwrap(), [mode, mode, mode])
         };
         let answered = 0x7fc0_0000;
         for call in IDENTITY {
@@ -345,7 +352,7 @@ mod tests {
         for call in (0..600_u32).filter(|call| !changed(i64::from(*call))) {
             for value in [0, 38, 0x5412, 0x1000_0000] {
                 let run = |code| run(code, ARCHITECTURE, call, [value; 3]);
-                assert_eq!(run(&code), run(&many), "call {call}");
+                assert_eq!(run(code), run(many), "call {call}");
             }
         }
     }
@@ -363,8 +370,8 @@ mod tests {
                 _ if call > NEWEST => MISSING,
                 _ => ALLOWED,
             };
-            assert_eq!(run(&code, ARCHITECTURE, call, [1; 3]), expected, "call {call}");
-            assert_eq!(run(&code, 0x4000_0003, call, [1; 3]), REFUSED, "call {call} of i386");
+            assert_eq!(run(code, ARCHITECTURE, call, [1; 3]), expected, "call {call}");
+            assert_eq!(run(code, 0x4000_0003, call, [1; 3]), REFUSED, "call {call} of i386");
         }
     }
 

@@ -61,7 +61,7 @@ fn is_due(shared: &Shared, free: u64, last: Option<(Instant, Duration)>) -> bool
         return false;
     }
     let (since, took) =
-        last.map_or((shared.born.elapsed(), Duration::ZERO), |(at, took)| (at.elapsed(), took));
+        last.map_or((shared.begun().elapsed(), Duration::ZERO), |(at, took)| (at.elapsed(), took));
     if shared.free_at_start.saturating_sub(free) < limit {
         return since > SELDOM && since > took * REST * REST;
     }
@@ -69,10 +69,12 @@ fn is_due(shared: &Shared, free: u64, last: Option<(Instant, Duration)>) -> bool
 }
 
 async fn measure(shared: Arc<Shared>) {
-    let Some(limit) = shared.limits.disk else { return };
+    let (Some(limit), Some(directory)) = (shared.limits.disk, shared.directory.clone()) else {
+        return;
+    };
     // A task of ours that fails here leaves the limit to the next round.
     let _ = tokio::task::spawn_blocking(move || {
-        if bytes_below(&shared.directory) > limit {
+        if bytes_below(&directory) > limit {
             shared.end(EndReason::Disk);
         }
     })

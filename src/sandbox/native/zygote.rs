@@ -6,6 +6,7 @@ use super::init::{self, Birth};
 use super::netns::{Netns, Pool};
 use super::proto::{At, Create, Fault, Join, ZygoteReply, ZygoteRequest, receive, send};
 use super::root::{self, Materials};
+use super::seccomp;
 use super::sys::{self, CloneRequest, Cloned};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
@@ -137,6 +138,8 @@ fn settle(control: &OwnedFd) -> Result<Zygote, Fault> {
         sys::set_fs_ids(shift);
     }
     sys::reset_sigchld(true);
+    // Every sandbox is born with it.
+    seccomp::program(materials.userns.is_none());
     let control = control.try_clone().at("keep the socket")?;
     let ahead = if settle.stays { 0 } else { AHEAD };
     Ok(Zygote { control, materials, shift: settle.shift, pool, ahead })
@@ -162,10 +165,6 @@ impl Zygote {
     fn answer(&mut self, request: ZygoteRequest, descriptors: Vec<OwnedFd>) -> Result<(), Fault> {
         match request {
             ZygoteRequest::Settle(_) => Err(Errno::PROTO).at("settle in"),
-            ZygoteRequest::Release { netns } => {
-                self.pool.release(netns);
-                Ok(())
-            }
             ZygoteRequest::Create(create) => match self.create(&create, descriptors) {
                 Ok((reply, descriptors)) => {
                     let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
@@ -184,6 +183,9 @@ impl Zygote {
         let joins = create.join.descriptors();
         if descriptors.len() < 1 + joins {
             return Err(Errno::BADF).at("take the descriptors");
+        }
+        for netns in &create.released {
+            self.pool.release(*netns);
         }
         let control = descriptors.remove(0);
         let binds = descriptors.split_off(joins);

@@ -79,15 +79,46 @@ pub(super) fn limit(trees: &Trees, limits: &Limits) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) fn facts(trees: &Trees) -> Facts {
+/// A cgroup that has never been near its memory limit has had nobody killed for it: then that count
+/// need not be read. The kernel charges in batches, hence near.
+pub(super) fn facts(trees: &Trees, limit: Option<u64>) -> Facts {
+    let peak_memory = read_number(trees.memory.as_ref(), "memory.max_usage_in_bytes");
+    let near = match (peak_memory, limit) {
+        (Some(peak), Some(limit)) => peak >= limit / 2,
+        _ => true,
+    };
     Facts {
-        oom_kills: read_keyed(trees.memory.as_ref(), "memory.oom_control", "oom_kill"),
+        oom_kills: match near {
+            true => read_keyed(trees.memory.as_ref(), "memory.oom_control", "oom_kill"),
+            false => 0,
+        },
         forks_refused: read_keyed(trees.pids.as_ref(), "pids.events", "max"),
         throttled: Duration::from_nanos(read_keyed(
             trees.cpu.as_ref(),
             "cpu.stat",
             "throttled_time",
         )),
-        peak_memory: read_number(trees.memory.as_ref(), "memory.max_usage_in_bytes"),
+        peak_memory,
     }
+}
+
+/// What may be left charged to a cgroup that another gets: the kernel's own batches, by CPU.
+const LEFT: u64 = 2 << 20;
+
+/// Forgets the peak; returns what is counted up for ever. Pages of an image that were first read by
+/// the last user stay charged to its cgroup: such a one is not used again.
+pub(super) fn reset(trees: &Trees, limit: Option<u64>) -> Option<Facts> {
+    let left = limit.map_or(LEFT, |limit| LEFT.min(limit / 16));
+    if let Some(directory) = &trees.memory {
+        if read_number(trees.memory.as_ref(), "memory.usage_in_bytes")? > left {
+            return None;
+        }
+        write_if_there(&directory.join("memory.max_usage_in_bytes"), "0").ok()?;
+    }
+    // The peak is forgotten, so all counts are read.
+    let facts = facts(trees, None);
+    let alone = |directory: &PathBuf| {
+        fs_err::read_to_string(directory.join("cgroup.procs")).is_ok_and(|text| text.is_empty())
+    };
+    trees.pids.as_ref().or(trees.memory.as_ref()).is_none_or(alone).then_some(facts)
 }

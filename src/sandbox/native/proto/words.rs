@@ -50,11 +50,6 @@ pub(in super::super) enum ZygoteRequest {
     Settle(Settle),
     /// Make a sandbox. Descriptors: the control socket, then those of [`Join`], then the binds'.
     Create(Box<Create>),
-    /// A network namespace is free again.
-    Release {
-        /// Its number.
-        netns: u32,
-    },
 }
 
 /// How the zygote settles in.
@@ -111,6 +106,8 @@ pub(in super::super) struct Create {
     pub(in super::super) join: Join,
     /// What pid 1 does before it serves.
     pub(in super::super) setup: Vec<SetupOp>,
+    /// Network namespaces whose sandboxes are gone since the last request.
+    pub(in super::super) released: Vec<u32>,
 }
 
 /// Where a sandbox writes.
