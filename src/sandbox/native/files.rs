@@ -226,7 +226,9 @@ fn append<W: Write>(
     entry: tar::EntryType,
     content: impl Read,
 ) -> Result<(), FileError> {
-    Ok(builder.append_data(&mut header(stat, entry), name, content)?)
+    let mut header = header(stat, entry);
+    set_name(builder, &mut header, name)?;
+    Ok(builder.append(&header, content)?)
 }
 
 /// Exactly as many bytes as announced, however the file changes.
@@ -239,7 +241,8 @@ fn append_file<W: Write>(
     let size = stat.st_size.unsigned_abs();
     let mut header = header(stat, tar::EntryType::Regular);
     header.set_size(size);
-    Ok(builder.append_data(&mut header, name, file.chain(io::repeat(0)).take(size))?)
+    set_name(builder, &mut header, name)?;
+    Ok(builder.append(&header, file.chain(io::repeat(0)).take(size))?)
 }
 
 fn append_link<W: Write>(
@@ -249,6 +252,45 @@ fn append_link<W: Write>(
     stat: &Stat,
 ) -> Result<(), FileError> {
     let Ok(target) = rustix::fs::readlink(path, Vec::new()) else { return Ok(()) };
-    let target = std::ffi::OsStr::from_bytes(target.as_bytes());
-    Ok(builder.append_link(&mut header(stat, tar::EntryType::Symlink), name, target)?)
+    let mut header = header(stat, tar::EntryType::Symlink);
+    long_field(builder, &mut header, LINK, target.as_bytes())?;
+    set_name(builder, &mut header, name)?;
+    Ok(builder.append(&header, io::empty())?)
+}
+
+/// A field of a header for bytes of any kind: the kind of entry that goes before it where it is too
+/// short for them, and where in the header it is.
+type Field = (u8, std::ops::Range<usize>);
+const NAME: Field = (b'L', 0..100);
+const LINK: Field = (b'K', 157..257);
+
+fn set_name<W: Write>(
+    builder: &mut tar::Builder<W>,
+    header: &mut tar::Header,
+    name: &Path,
+) -> Result<(), FileError> {
+    long_field(builder, header, NAME, name.as_os_str().as_bytes())?;
+    header.set_cksum();
+    Ok(())
+}
+
+/// Sets a field as GNU does. The library cannot, where what fits does not begin as text.
+fn long_field<W: Write>(
+    builder: &mut tar::Builder<W>,
+    header: &mut tar::Header,
+    (kind, place): Field,
+    bytes: &[u8],
+) -> Result<(), FileError> {
+    if bytes.len() > place.len() {
+        let mut before = tar::Header::new_gnu();
+        before.as_mut_bytes()[..13].copy_from_slice(b"././@LongLink");
+        before.set_entry_type(tar::EntryType::new(kind));
+        before.set_mode(0o644);
+        before.set_size(bytes.len() as u64 + 1);
+        before.set_cksum();
+        builder.append(&before, bytes.chain(&b"\0"[..]))?;
+    }
+    let fits = bytes.len().min(place.len());
+    header.as_mut_bytes()[place][..fits].copy_from_slice(&bytes[..fits]);
+    Ok(())
 }
