@@ -113,12 +113,14 @@ const fn bit(capability: u32) -> u64 {
 /// What Docker hides: directories.
 const HIDDEN_DIRECTORIES: [&str; 5] =
     ["proc/acpi", "proc/asound", "proc/scsi", "sys/firmware", "sys/devices/virtual/powercap"];
-/// What Docker hides: files.
-const HIDDEN_FILES: [&str; 7] = [
+/// What Docker hides: files. And locks of the machine's that belong to no process, which are listed
+/// everywhere.
+const HIDDEN_FILES: [&str; 8] = [
     "proc/interrupts",
     "proc/kcore",
     "proc/keys",
     "proc/latency_stats",
+    "proc/locks",
     "proc/sched_debug",
     "proc/timer_list",
     "proc/timer_stats",
@@ -141,9 +143,8 @@ pub(super) fn plan(limits: &Limits, machine: &Machine, hostname: &str) -> Vec<Se
         ops.push(JoinCgroups);
     }
     ops.push(BecomeRoot);
-    if !matches!(machine.join, Join::None) {
-        ops.push(UnshareCgroups);
-    }
+    // Without a cgroup of its own too: else it would see where its keeper is.
+    ops.push(UnshareCgroups);
     if machine.own_netns {
         ops.push(LoopbackUp);
     }
@@ -235,7 +236,7 @@ mod tests {
         let ops = plan(&limits, &machine, "box");
         let wanted = SetupOp::Rlimit { resource: Rlimit::Processes, soft: 7, hard: 7 };
         assert!(ops.contains(&wanted));
-        assert!(!ops.contains(&SetupOp::UnshareCgroups));
+        assert!(ops.contains(&SetupOp::UnshareCgroups));
         assert!(ops.contains(&SetupOp::LoopbackUp));
     }
 }
