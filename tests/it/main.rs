@@ -14,6 +14,7 @@ mod dataset;
 mod docker;
 mod engine;
 mod grading;
+mod hostile;
 mod images;
 mod kill_resume;
 mod layers;

@@ -44,20 +44,35 @@ pub(crate) fn command_of_one(home: &Path) -> Command {
             fs_err::copy(entry.path(), built.join(entry.file_name())).unwrap();
         }
     }
+    let programs = home.join("programs");
+    copy_tree(&crate::hostile::programs(), &programs);
     for own in [&cache, &built] {
         std::os::unix::fs::chown(own, Some(USER), Some(USER)).unwrap();
     }
     let mut command = Command::new(tests);
     command.uid(USER).gid(USER).current_dir(&cache).env_clear();
-    for kept in ["PATH", "CI", "EVALRUN_TIME_FACTOR"] {
+    for kept in ["PATH", "CI", "EVALRUN_TIME_FACTOR", "EVALRUN_REPEAT", "EVALRUN_HOSTILE"] {
         command.envs(std::env::var_os(kept).map(|value| (kept, value)));
     }
     command
         .env("HOME", &cache)
         .env("TMPDIR", &cache)
         .env("EVALRUN_HELPER", evalrun)
+        .env("EVALRUN_TEST_PROGRAMS", &programs)
         .env("EVALRUN_TEST_BUILT", &built);
     command
+}
+
+fn copy_tree(from: &Path, to: &Path) {
+    for entry in walkdir::WalkDir::new(from) {
+        let entry = entry.unwrap();
+        let to = to.join(entry.path().strip_prefix(from).unwrap());
+        if entry.file_type().is_dir() {
+            fs_err::create_dir(to).unwrap();
+        } else {
+            fs_err::copy(entry.path(), to).unwrap();
+        }
+    }
 }
 
 /// Lets everybody look into a directory.

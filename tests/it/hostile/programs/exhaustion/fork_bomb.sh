@@ -1,0 +1,12 @@
+#!/bin/sh
+# does: the fork bomb
+# limits: pids=64
+# time: 4
+# ends: timed-out or code 0 or code 2 or code 254
+# hits: pids
+# rootless hits: none
+# why: refused forks are not counted
+bomb() { bomb | bomb & }
+bomb
+sleep 2
+exit 0

@@ -1,0 +1,12 @@
+/*
+ * does: forks without end, every child too, each in a session of its own
+ * limits: pids=100
+ * time: 3
+ * ends: timed-out
+ * hits: pids
+ * rootless hits: none
+ * why: refused forks are not counted
+ */
+int main(void) {
+    for (;;) if (fork() == 0) setsid();
+}
