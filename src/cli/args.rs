@@ -402,10 +402,37 @@ pub(super) struct BuildArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(super) images: ImageArgs,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(super) dockerfile: DockerfileArgs,
     /// Say what would be built, and build nothing
     #[arg(long)]
     #[serde(skip)]
     pub(super) dry_run: bool,
+}
+
+/// Flags of `images build CONTEXT`.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = "Build a Dockerfile")]
+pub(super) struct DockerfileArgs {
+    /// Folder that COPY and ADD take files from; its Dockerfile is built instead of a task list
+    #[arg(value_name = "CONTEXT", value_hint = ValueHint::DirPath, conflicts_with = "dataset")]
+    pub(super) context: Option<PathBuf>,
+    /// The Dockerfile [default: CONTEXT/Dockerfile]
+    #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "dataset")]
+    pub(super) file: Option<PathBuf>,
+    /// Name of the image; may be given several times
+    #[arg(long, value_name = "NAME")]
+    pub(super) tag: Vec<String>,
+    /// Value of an ARG: NAME=VALUE, or NAME to take it from the environment
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(super) build_arg: Vec<String>,
+    /// Stage that is wanted [default: the last one]
+    #[arg(long, value_name = "STAGE")]
+    pub(super) target: Option<String>,
+    /// A file for RUN --mount=type=secret: id=NAME,src=FILE
+    #[arg(long, value_name = "id=NAME,src=FILE")]
+    pub(super) secret: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,7 +6,7 @@ mod pull;
 use super::args::{BuildArgs, ImagesCommand};
 use super::exit::{self, Failure};
 use super::terminal::{Terminal, bytes};
-use super::{Session, runtime};
+use super::{Session, dockerfile, runtime};
 use crate::dataset::Dataset;
 use crate::image::Images;
 use crate::layers::{ImageEntry, ImageKey, Store};
@@ -19,6 +19,9 @@ use std::fmt::Write as _;
 
 pub(super) fn run(command: ImagesCommand, session: &Session) -> Result<u8, Failure> {
     match command {
+        ImagesCommand::Build(args) if dockerfile::is_wanted(&args) => {
+            runtime()?.block_on(dockerfile::build(&args, session))
+        }
         ImagesCommand::Build(args) => runtime()?.block_on(build(&args, session)),
         ImagesCommand::Pull(args) => runtime()?.block_on(pull::run(&args, session)),
         ImagesCommand::Import(args) => runtime()?.block_on(archives::import(&args, session)),

@@ -6,6 +6,7 @@ mod bench_grade;
 mod bench_images;
 mod convert;
 mod datasets;
+mod dockerfile;
 mod doctor;
 pub mod exit;
 mod explain;

@@ -14,7 +14,7 @@ use fs_err as fs;
 use std::collections::BTreeMap;
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Where the steps of a build find what other builds have downloaded. Never in a layer.
 const PIP_CACHE: &str = "/var/cache/evalrun/pip";
@@ -22,7 +22,7 @@ const APT_CACHE: &str = "/var/cache/apt/archives";
 /// The host's uv, while a layer is built.
 const UV: &str = "/run/evalrun/uv";
 /// What a root without a word of its own starts programs with.
-const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How much of a failed layer's log an error quotes.
 const TAIL_LINES: usize = 30;
 const TAIL_BYTES: u64 = 8 << 10;
@@ -169,7 +169,7 @@ impl Job<'_> {
                 let tree = self.work_tree(repo, source, commit.as_deref()).await?;
                 let place = format!("mkdir -p {TESTBED}");
                 self.bash(sandbox, &place, log).await.map_err(trouble())?;
-                copy_tree(sandbox, tree).await.map_err(trouble())
+                copy_tar(sandbox, TESTBED, move |out| tree.write_tar(out)).await.map_err(trouble())
             }
         }
     }
@@ -224,32 +224,8 @@ impl Job<'_> {
         outcome: &Outcome,
         log: &fs::File,
     ) -> Result<(), ImageError> {
-        if outcome.success() {
-            return Ok(());
-        }
-        let timeout = self.inner.options.timeout;
-        let mut ended = match outcome.status {
-            Status::Code(code) => format!("exited with status {code}"),
-            Status::Signal(signal) => format!("was ended by signal {signal}"),
-            Status::Killed(KilledBy::TimedOut) => {
-                format!("was ended after {} s", timeout.as_secs())
-            }
-            Status::Killed(KilledBy::OutputLimit) => "was ended: it wrote too much".to_owned(),
-            Status::Killed(KilledBy::Cancelled) => "was cancelled".to_owned(),
-        };
-        let hit = &outcome.limits_hit;
-        for (hit, what) in [(hit.memory, "memory"), (hit.pids, "processes"), (hit.disk, "disk")] {
-            if hit {
-                ended.push_str(&format!(", having met its limit of {what}"));
-            }
-        }
-        Err(ImageError::Step {
-            layer: self.layer.name.clone(),
-            step: step.to_owned(),
-            ended,
-            log: log.path().to_owned(),
-            tail: tail(log.path()),
-        })
+        let place = Place { layer: &self.layer.name, step };
+        must_succeed(&place, outcome, self.inner.options.timeout, log)
     }
 
     async fn mirror(&self, repo: &str, commit: &str) -> Result<Mirror, ImageError> {
@@ -330,16 +306,64 @@ impl Job<'_> {
     }
 }
 
-/// Streams a work tree into the sandbox; the pipe's two ends work side by side. If the sandbox fails,
-/// its error is the one that counts; if it is content, it may have left unread what follows the end
-/// mark of the archive.
-async fn copy_tree(sandbox: &dyn Sandbox, tree: WorkTree) -> Result<(), SandboxError> {
-    let failed = || SandboxError::step("copy the work tree");
+/// Which step of what, for people.
+pub(super) struct Place<'a> {
+    pub(super) layer: &'a str,
+    pub(super) step: &'a str,
+}
+
+/// An error unless a step ended well.
+pub(super) fn must_succeed(
+    place: &Place<'_>,
+    outcome: &Outcome,
+    timeout: Duration,
+    log: &fs::File,
+) -> Result<(), ImageError> {
+    if outcome.success() {
+        return Ok(());
+    }
+    let mut ended = match outcome.status {
+        Status::Code(code) => format!("exited with status {code}"),
+        Status::Signal(signal) => format!("was ended by signal {signal}"),
+        Status::Killed(KilledBy::TimedOut) => {
+            format!("was ended after {} s", timeout.as_secs())
+        }
+        Status::Killed(KilledBy::OutputLimit) => "was ended: it wrote too much".to_owned(),
+        Status::Killed(KilledBy::Cancelled) => "was cancelled".to_owned(),
+    };
+    let hit = &outcome.limits_hit;
+    for (hit, what) in [(hit.memory, "memory"), (hit.pids, "processes"), (hit.disk, "disk")] {
+        if hit {
+            ended.push_str(&format!(", having met its limit of {what}"));
+        }
+    }
+    Err(ImageError::Step {
+        layer: place.layer.to_owned(),
+        step: place.step.to_owned(),
+        ended,
+        log: log.path().to_owned(),
+        tail: tail(log.path()),
+    })
+}
+
+/// Streams a tar into the sandbox; the pipe's two ends work side by side. If the sandbox fails, its
+/// error is the one that counts; if it is content, it may have left unread what follows the end mark
+/// of the archive.
+pub(super) async fn copy_tar(
+    sandbox: &dyn Sandbox,
+    to: &str,
+    write: impl FnOnce(&mut dyn io::Write) -> io::Result<()> + Send + 'static,
+) -> Result<(), SandboxError> {
+    let failed = || SandboxError::step("copy files into a sandbox");
     let (reader, writer) = io::pipe().map_err(failed())?;
-    let writing = tokio::task::spawn_blocking(move || tree.write_tar(io::BufWriter::new(writer)));
+    let writing = tokio::task::spawn_blocking(move || {
+        let mut writer = io::BufWriter::new(writer);
+        write(&mut writer)?;
+        writer.flush()
+    });
     let reader = std::fs::File::from(std::os::fd::OwnedFd::from(reader));
     let content = Content::Tar(Box::new(tokio::fs::File::from_std(reader)));
-    sandbox.copy_in(TESTBED, content).await?;
+    sandbox.copy_in(to, content).await?;
     match writing.await.map_err(io::Error::other).and_then(|written| written) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         other => other.map_err(failed()),
@@ -373,7 +397,7 @@ pub(super) fn tail(log: &Path) -> String {
 }
 
 /// A name with only those characters that are harmless in file names.
-fn file_name(name: &str) -> String {
+pub(super) fn file_name(name: &str) -> String {
     name.replace(|c: char| !c.is_ascii_alphanumeric() && !"-_.".contains(c), "_")
 }
 

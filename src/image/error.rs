@@ -53,6 +53,16 @@ pub enum ImageError {
         /// The log's last lines.
         tail: String,
     },
+    /// A Dockerfile makes no sense, or asks for what is not there.
+    #[error("{}:{line}: {why}", file.display())]
+    Dockerfile {
+        /// The file.
+        file: PathBuf,
+        /// Its line, from 1.
+        line: usize,
+        /// What is wrong.
+        why: String,
+    },
     /// The sandbox of a build failed.
     #[error("layer {layer}: {source}")]
     Sandbox {
@@ -84,10 +94,17 @@ impl ImageError {
             Self::Registry(error) => error.reason(),
             Self::Repo(_) => "repo_unavailable",
             Self::Step { .. } => "image_build_failed",
+            Self::Dockerfile { .. } => "image_dockerfile_wrong",
             Self::Sandbox { .. } => "image_sandbox_failed",
             Self::Store(_) => "image_store_failed",
             Self::File { .. } => "image_file_failed",
         }
+    }
+
+    /// Whether it lies with what the user wrote, and not with what was done.
+    #[must_use]
+    pub fn is_bad_input(&self) -> bool {
+        matches!(self, Self::Dockerfile { .. } | Self::Unknown { .. })
     }
 
     pub(super) fn sandbox(layer: &str) -> impl FnOnce(SandboxError) -> Self {

@@ -15,6 +15,7 @@
 
 mod bootstrap;
 mod build;
+mod dockerfile;
 mod error;
 mod once;
 mod pip;
@@ -24,6 +25,7 @@ mod repo;
 mod scratch;
 mod steps;
 
+pub use dockerfile::{DockerfileBuild, default_dockerfile};
 pub use error::ImageError;
 pub use pip::{ENVIRONMENT, WHEELHOUSE, offline_pip_env, online_pip_env};
 pub use plan::{ImagePlan, LayerKind, LayerPlan};

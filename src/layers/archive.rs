@@ -113,7 +113,7 @@ impl Archive {
         let mut start = [0; 8];
         let read = file.file().read_at(&mut start, 0)?;
         let file = match decompress::detect(&start[..read]) {
-            Ok(decompress::Compression::None) => file,
+            decompress::Compression::None => file,
             _ => plain(store, &file)?,
         };
         let mut names = BTreeMap::new();

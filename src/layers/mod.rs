@@ -27,6 +27,7 @@ mod verify;
 mod workshop;
 
 pub use archive::{Imported, import_image};
+pub use decompress::reader as plain_stream;
 pub use error::StoreError;
 pub use export::{export_archive, export_image};
 pub use host::host_key;

@@ -57,6 +57,8 @@ pub struct NewImage {
 pub enum TagOrigin {
     /// Built here by a recipe.
     Built,
+    /// Built here from a Dockerfile.
+    Dockerfile,
     /// Taken from an archive or directory.
     Imported,
     /// Pulled from a registry.

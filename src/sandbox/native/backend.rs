@@ -14,7 +14,7 @@ use crate::layers::{
     import_archive, import_directory, import_tar,
 };
 use crate::model::Usage;
-use crate::sandbox::{Backend, ByteStream, Content, Root, Sandbox, SandboxError, SandboxOptions};
+use crate::sandbox::{Backend, ByteStream, Root, Sandbox, SandboxError, SandboxOptions};
 use async_trait::async_trait;
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -103,22 +103,6 @@ impl NativeBackend {
         });
         runtime.spawn(watch::watch(Arc::downgrade(&inner)));
         Ok(Arc::new(Self { inner }))
-    }
-}
-
-impl NativeBackend {
-    /// An image as the store has it, with the owners that are written down.
-    fn export_from_store(&self, image: ImageKey) -> Result<ByteStream, SandboxError> {
-        let step = || SandboxError::step("make a pipe");
-        let (reader, writer) = std::io::pipe().map_err(step())?;
-        let reader = tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into());
-        let reader = reader.map_err(step())?;
-        self.inner.image(&image)?;
-        let store = self.inner.store.clone();
-        let writing = tokio::task::spawn_blocking(move || {
-            export_image(&store, &image, writer, true).map_err(std::io::Error::other)
-        });
-        Ok(Box::new(copy::Joined::new(reader, writing)))
     }
 }
 
@@ -303,17 +287,17 @@ impl Backend for NativeBackend {
     }
 
     async fn export(&self, image: &ImageKey) -> Result<ByteStream, SandboxError> {
-        if !self.inner.is_root() {
-            // In a sandbox all files are root's.
-            return self.export_from_store(*image);
-        }
-        let sandbox = self.create(image, &SandboxOptions::default()).await?;
-        match sandbox.copy_out("/", u64::MAX).await? {
-            Content::Tar(stream) => Ok(Box::new(copy::Holding::new(stream, sandbox))),
-            Content::File { .. } => {
-                Err(SandboxError::Protocol("the root came as a file".to_owned()))
-            }
-        }
+        // As the store has it, with the owners that are written down.
+        let step = || SandboxError::step("make a pipe");
+        let (reader, writer) = std::io::pipe().map_err(step())?;
+        let reader = tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into());
+        let reader = reader.map_err(step())?;
+        self.inner.image(image)?;
+        let (store, image) = (self.inner.store.clone(), *image);
+        let writing = tokio::task::spawn_blocking(move || {
+            export_image(&store, &image, writer, true).map_err(std::io::Error::other)
+        });
+        Ok(Box::new(copy::Joined::new(reader, writing)))
     }
 
     async fn remove(&self, image: &ImageKey) -> Result<(), SandboxError> {

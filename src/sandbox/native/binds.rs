@@ -34,6 +34,13 @@ impl Wanted {
     }
 }
 
+impl Wanted {
+    /// Where it is shown.
+    pub(super) fn target(&self) -> &str {
+        &self.target
+    }
+}
+
 impl From<&Mount> for Wanted {
     fn from(mount: &Mount) -> Self {
         Self {

@@ -46,6 +46,11 @@ impl Inner {
         if !self.is_root() && options.network == Network::Host {
             network.insert("APT_CONFIG".to_owned(), format!("/dev/{APT_CONFIG}"));
         }
+        let mut shown: Vec<String> =
+            options.mounts.iter().map(|mount| mount.target.clone()).collect();
+        if options.network == Network::Host {
+            shown.extend(self.host_view.files.iter().map(|file| file.target().to_owned()));
+        }
         Ok(Arc::new(NativeSandbox {
             shared,
             env: environment(&image.config, network, &options),
@@ -53,6 +58,7 @@ impl Inner {
             config: image.config.clone(),
             inner: self,
             finished: Arc::default(),
+            shown,
         }))
     }
 

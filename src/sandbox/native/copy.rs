@@ -3,7 +3,7 @@
 use super::handle::Shared;
 use crate::layers::owners::open_up;
 use crate::layers::{ImageKey, Marks, NewImage, Store};
-use crate::sandbox::{Sandbox, SandboxError};
+use crate::sandbox::SandboxError;
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Stat, Timestamps, Uid};
 use rustix::io::Errno;
 use std::collections::HashMap;
@@ -11,7 +11,6 @@ use std::io;
 use std::os::fd::AsRawFd as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::task::JoinHandle;
@@ -25,6 +24,15 @@ pub(super) struct How {
     pub(super) durable: bool,
 }
 
+/// Where what a sandbox wrote is.
+pub(super) fn upper_path(shared: &Shared) -> Result<PathBuf, SandboxError> {
+    match (&shared.memory_upper, &shared.directory) {
+        (Some(upper), _) => Ok(PathBuf::from(format!("/proc/self/fd/{}", upper.as_raw_fd()))),
+        (None, Some(directory)) => Ok(directory.join("u")),
+        (None, None) => Err(SandboxError::Gone),
+    }
+}
+
 /// Takes what a sandbox wrote as a layer. Its processes have ended or stand still.
 pub(super) fn take(
     store: &Store,
@@ -33,11 +41,7 @@ pub(super) fn take(
     how: How,
 ) -> Result<ImageKey, SandboxError> {
     let store_failed = |error| SandboxError::Store(Box::new(error));
-    let upper = match (&shared.memory_upper, &shared.directory) {
-        (Some(upper), _) => PathBuf::from(format!("/proc/self/fd/{}", upper.as_raw_fd())),
-        (None, Some(directory)) => directory.join("u"),
-        (None, None) => return Err(SandboxError::Gone),
-    };
+    let upper = upper_path(shared)?;
     if how.last && shared.memory_upper.is_none() {
         let adopted = match how.durable {
             true => store.adopt(&upper, image),
@@ -145,28 +149,6 @@ fn copy_attributes(from: &Path, to: &Path, stat: &Stat) -> io::Result<()> {
         last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
     };
     Ok(rustix::fs::utimensat(CWD, to, &times, AtFlags::SYMLINK_NOFOLLOW)?)
-}
-
-/// A stream that keeps its sandbox alive.
-pub(super) struct Holding<R> {
-    stream: R,
-    _sandbox: Arc<dyn Sandbox>,
-}
-
-impl<R> Holding<R> {
-    pub(super) fn new(stream: R, sandbox: Arc<dyn Sandbox>) -> Self {
-        Self { stream, _sandbox: sandbox }
-    }
-}
-
-impl<R: AsyncRead + Unpin> AsyncRead for Holding<R> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
-    }
 }
 
 /// A stream whose writer's error is an error at its end.

@@ -91,8 +91,18 @@ fn unpack(path: &Path) -> Result<(), FileError> {
     let mut archive = tar::Archive::new(io::stdin().lock());
     archive.set_preserve_permissions(true);
     archive.set_overwrite(true);
+    archive.set_unpack_xattrs(true);
+    // As Docker does it. Where there is one id only, all is that one's.
+    archive.set_preserve_ownerships(many_ids());
     archive.unpack(path)?;
     Ok(())
+}
+
+/// Whether files can belong to more than one user.
+fn many_ids() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let counts = map.lines().filter_map(|line| line.split_whitespace().nth(2)?.parse::<u64>().ok());
+    counts.sum::<u64>() > 1
 }
 
 fn send(path: &Path, limit: u64) -> Result<(), FileError> {

@@ -57,6 +57,7 @@ mod seccomp;
 mod serve;
 mod setup;
 mod streams;
+mod stubs;
 mod sys;
 mod users;
 mod warm;

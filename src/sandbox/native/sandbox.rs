@@ -1,11 +1,11 @@
 //! A sandbox of the native back-end: the trait's verbs over a [`Shared`].
 
 use super::backend::Inner;
-use super::copy;
 use super::files::{FILE_HEADER, TOO_LARGE, TREE_HEADER};
 use super::handle::{EndReason, Shared};
 use super::keeper::{self, Order};
 use super::proto::{FileWork, Work};
+use super::{copy, stubs};
 use crate::layers::{ImageConfig, ImageKey, LayerKey, NewImage};
 use crate::model::{Digest, Outcome, Status, Usage};
 use crate::sandbox::{
@@ -33,6 +33,8 @@ pub(super) struct NativeSandbox {
     /// Variables of every command.
     pub(super) env: BTreeMap<String, String>,
     pub(super) finished: Arc<OnceCell<Usage>>,
+    /// Where something of the machine is shown, by path inside.
+    pub(super) shown: Vec<String>,
 }
 
 impl NativeSandbox {
@@ -174,7 +176,14 @@ impl Sandbox for NativeSandbox {
             self.shared.stop(true).await?;
         }
         let (store, shared) = (self.inner.store.clone(), self.shared.clone());
+        let shown = self.shown.clone();
         let taken = tokio::task::spawn_blocking(move || {
+            if last {
+                let removed = stubs::remove(&copy::upper_path(&shared)?, &shown);
+                removed.map_err(|errno| {
+                    SandboxError::step("take away the places of mounts")(errno.into())
+                })?;
+            }
             copy::take(&store, &shared, image, copy::How { last, durable })
         });
         let taken = taken.await;

@@ -1,0 +1,418 @@
+//! Images from Dockerfiles: every instruction that changes files is a sandbox that ran something and
+//! was frozen, as every other layer.
+//!
+//! What it understands is the Dockerfile reference,
+//! <https://docs.docker.com/reference/dockerfile/>, as BuildKit reads it; stages that the target does
+//! not need are not built. A layer's key covers the key below it, what the instruction does and the
+//! content of what it copies, so that a build that was done is not done again, and what two
+//! Dockerfiles share is built once. Times of files are in no key. Secrets, caches and proxies are in
+//! no layer and in no key.
+
+mod ignored;
+mod instruction;
+mod mounts;
+mod parse;
+mod place;
+mod source;
+mod state;
+mod tree;
+mod words;
+
+use super::scratch::Scratch;
+use super::{ImageError, ImageEvent, Images, Inner, ReadyImage, build, once};
+use crate::layers::{ImageConfig, ImageKey, LayerKey, Platform};
+use crate::model::{Digest, DigestBuilder};
+use crate::sandbox::Root;
+use fs_err as fs;
+use ignored::Ignored;
+use parse::{Dockerfile, Instruction, Stage, Wrong};
+use state::{Arguments, State};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicU64;
+use std::time::Instant;
+use words::Words;
+
+/// Part of every key: an evalrun that builds differently builds other layers.
+const FORMAT: &str = "evalrun Dockerfile layer 1";
+
+/// A build to be done.
+#[derive(Clone, Debug)]
+pub struct DockerfileBuild {
+    /// The Dockerfile.
+    pub file: PathBuf,
+    /// The directory that `COPY` and `ADD` take files from.
+    pub context: PathBuf,
+    /// What it is called in messages and logs.
+    pub name: String,
+    /// Values of `ARG`s.
+    pub args: BTreeMap<String, String>,
+    /// The stage that is wanted; `None`: the last one.
+    pub target: Option<String>,
+    /// Files of secrets, by their id.
+    pub secrets: BTreeMap<String, PathBuf>,
+}
+
+impl Images {
+    /// Builds the image of a Dockerfile, or finds that it was built.
+    ///
+    /// # Errors
+    /// [`ImageError`]: the file makes no sense (with its line), an image it starts from is not here,
+    /// or an instruction failed.
+    pub async fn build_dockerfile(
+        &self,
+        wanted: &DockerfileBuild,
+    ) -> Result<ReadyImage, ImageError> {
+        let builder = Builder::new(&self.0, wanted)?;
+        let target = builder.target()?;
+        for stage in builder.needed(target)? {
+            let state = builder.stage(stage).await?;
+            builder.built.lock().expect("no holder panics").insert(stage, state);
+        }
+        let done = builder.of_stage(target);
+        let key = builder.seal(done).await?;
+        let built = *builder.count.lock().expect("no holder panics");
+        let digest = format!("sha256:{key}");
+        Ok(ReadyImage { key, name: wanted.name.clone(), built, digest })
+    }
+}
+
+/// A build that goes on.
+struct Builder<'a> {
+    inner: &'a Inner,
+    wanted: &'a DockerfileBuild,
+    file: Dockerfile,
+    arguments: Arguments,
+    ignored: Ignored,
+    /// Where what is made for this build only lies; gone with it.
+    scratch: Scratch,
+    log: fs::File,
+    /// Stages that are done.
+    built: Mutex<HashMap<usize, State>>,
+    /// Files of images, each read once.
+    trees: tokio::sync::Mutex<HashMap<ImageKey, std::sync::Arc<tree::Tree>>>,
+    context: tokio::sync::OnceCell<std::sync::Arc<tree::Tree>>,
+    /// Layers that were built and not found.
+    count: Mutex<usize>,
+    /// Names in the scratch directory that are taken.
+    names: AtomicU64,
+}
+
+impl<'a> Builder<'a> {
+    fn new(inner: &'a Inner, wanted: &'a DockerfileBuild) -> Result<Self, ImageError> {
+        let failed = |what: &str| ImageError::file(format!("{what} {}", wanted.file.display()));
+        let text = fs::read_to_string(&wanted.file).map_err(failed("read"))?;
+        let wrong = |(line, why)| ImageError::Dockerfile { file: wanted.file.clone(), line, why };
+        let file = parse::parse(&text).map_err(wrong)?;
+        let global = global_arguments(&file, &wanted.args).map_err(wrong)?;
+        let ignored = Ignored::of(&wanted.context, &wanted.file);
+        let logs = &inner.options.logs;
+        let log = || ImageError::file("write the log of a build");
+        fs::create_dir_all(logs).map_err(log())?;
+        let path = logs.join(format!("dockerfile-{}.log", build::file_name(&wanted.name)));
+        let _ = fs::remove_file(&path);
+        let log_file =
+            fs::OpenOptions::new().create(true).append(true).open(&path).map_err(log())?;
+        Ok(Self {
+            inner,
+            wanted,
+            file,
+            arguments: Arguments { given: wanted.args.clone(), global },
+            ignored: ignored.map_err(ImageError::file("read what the build ignores"))?,
+            scratch: Scratch::new(&inner.options.home)
+                .map_err(ImageError::file("make a scratch directory"))?,
+            log: log_file,
+            built: Mutex::default(),
+            trees: tokio::sync::Mutex::default(),
+            context: tokio::sync::OnceCell::new(),
+            count: Mutex::new(0),
+            names: AtomicU64::new(0),
+        })
+    }
+
+    fn wrong(&self, (line, why): Wrong) -> ImageError {
+        ImageError::Dockerfile { file: self.wanted.file.clone(), line, why }
+    }
+
+    /// The stage of this name or number.
+    fn named_stage(&self, name: &str, before: usize) -> Option<usize> {
+        let lower = name.to_ascii_lowercase();
+        let stages = &self.file.stages[..before];
+        // The last one of a name is meant.
+        let by_name = stages.iter().rposition(|stage| stage.name.as_deref() == Some(&lower));
+        by_name.or_else(|| name.parse().ok().filter(|number| *number < before))
+    }
+
+    fn target(&self) -> Result<usize, ImageError> {
+        let count = self.file.stages.len();
+        match &self.wanted.target {
+            None => Ok(count - 1),
+            Some(name) => self.named_stage(name, count).ok_or_else(|| {
+                let names: Vec<_> =
+                    self.file.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
+                self.wrong((1, format!("there is no stage {name}, only {}", names.join(", "))))
+            }),
+        }
+    }
+
+    /// The stages that this one needs and itself, in the order of the file.
+    fn needed(&self, target: usize) -> Result<BTreeSet<usize>, ImageError> {
+        let mut needed = BTreeSet::new();
+        let mut open = vec![target];
+        while let Some(at) = open.pop() {
+            if !needed.insert(at) {
+                continue;
+            }
+            let stage = &self.file.stages[at];
+            let from = self.global_word(stage.line, &stage.from)?;
+            open.extend(self.named_stage(&from, at));
+            for instruction in &stage.instructions {
+                for name in named_sources(instruction) {
+                    open.extend(self.named_stage(&name, at));
+                }
+            }
+        }
+        Ok(needed)
+    }
+
+    /// A word of a `FROM`, which sees the arguments before the first stage.
+    fn global_word(&self, line: usize, word: &str) -> Result<String, ImageError> {
+        let lookup = |name: &str| self.arguments.global.get(name).cloned();
+        let words = Words { escape: self.file.escape, lookup: &lookup };
+        words.expand(word).map_err(|why| self.wrong((line, why)))
+    }
+
+    fn of_stage(&self, at: usize) -> State {
+        self.built.lock().expect("no holder panics")[&at].clone()
+    }
+
+    async fn stage(&self, at: usize) -> Result<State, ImageError> {
+        let stage = &self.file.stages[at];
+        let mut state = self.base(stage, at).await?;
+        for text in std::mem::take(&mut state.config.on_build) {
+            let instruction = parse::trigger(stage.line, &text, self.file.escape);
+            let instruction = instruction.map_err(|wrong| self.wrong(wrong))?;
+            self.instruction(at, &instruction, &mut state).await?;
+        }
+        for instruction in &stage.instructions {
+            self.instruction(at, instruction, &mut state).await?;
+        }
+        Ok(state)
+    }
+
+    /// What a stage starts from.
+    async fn base(&self, stage: &Stage, at: usize) -> Result<State, ImageError> {
+        let from = self.global_word(stage.line, &stage.from)?;
+        if let Some(platform) = &stage.platform {
+            let platform = self.global_word(stage.line, platform)?;
+            if !is_ours(&platform) {
+                let why = format!("images for {platform} cannot be built on {}", platform_name());
+                return Err(self.wrong((stage.line, why)));
+            }
+        }
+        if let Some(other) = self.named_stage(&from, at) {
+            let state = self.of_stage(other);
+            return Ok(State::new(state.image, state.config, self.file.escape));
+        }
+        let (image, mut config) = match from.as_str() {
+            "" => return Err(self.wrong((stage.line, "FROM names no image".to_owned()))),
+            "scratch" => {
+                let config = ImageConfig { workdir: "/".to_owned(), ..ImageConfig::default() };
+                (self.scratch_image().await?, config)
+            }
+            name => self.named_image(name, stage.line).await?,
+        };
+        config.env.entry("PATH".to_owned()).or_insert_with(|| build::PATH.to_owned());
+        Ok(State::new(image, config, self.file.escape))
+    }
+
+    async fn scratch_image(&self) -> Result<ImageKey, ImageError> {
+        let key = LayerKey(DigestBuilder::new(FORMAT).field("image", "scratch").finish());
+        // The end mark of an archive of nothing.
+        let nothing = Root::Tar(Box::new(std::io::Cursor::new(vec![0; 1024])));
+        let imported = self.inner.backend.import(key, nothing, &ImageConfig::default()).await;
+        imported.map_err(ImageError::sandbox("scratch"))
+    }
+
+    /// An image of this name: the store's, else a registry's.
+    async fn named_image(
+        &self,
+        name: &str,
+        line: usize,
+    ) -> Result<(ImageKey, ImageConfig), ImageError> {
+        let store = &self.inner.store;
+        if store.resolve(name).is_none() && self.inner.options.registry.is_some() {
+            self.inner.pull(name).await?;
+        }
+        let image = match store.resolve(name) {
+            Some((key, _)) => store.image(&key)?,
+            None => None,
+        };
+        let image = image.ok_or_else(|| {
+            self.wrong((line, format!("image `{name}` is not in the store; import or pull it")))
+        })?;
+        Ok((image.key, image.config))
+    }
+
+    /// Does one instruction.
+    async fn instruction(
+        &self,
+        at: usize,
+        instruction: &Instruction,
+        state: &mut State,
+    ) -> Result<(), ImageError> {
+        let applied = state.apply(instruction, &self.arguments);
+        if applied.map_err(|wrong| self.wrong(wrong))? {
+            return Ok(());
+        }
+        match instruction.name.as_str() {
+            "RUN" => self.run(at, instruction, state).await,
+            "COPY" | "ADD" => self.copy(at, instruction, state).await,
+            "WORKDIR" => self.workdir(instruction, state).await,
+            other => Err(self.wrong((instruction.line, format!("{other} is not expected here")))),
+        }
+    }
+
+    /// Makes sure of a layer: `make` builds it on the image below.
+    async fn layer<F>(
+        &self,
+        title: &str,
+        key: Digest,
+        make: impl FnOnce(LayerKey) -> F,
+    ) -> Result<ImageKey, ImageError>
+    where
+        F: Future<Output = Result<(), ImageError>>,
+    {
+        let (inner, key) = (self.inner, LayerKey(key));
+        let work = || async {
+            if inner.has(key.into()).await? && !inner.options.force {
+                return Ok(false);
+            }
+            let locks = inner.options.home.join("locks-v1");
+            let failed = || ImageError::file("lock a layer");
+            fs::create_dir_all(&locks).map_err(failed())?;
+            let _lock = once::lock(&locks.join(key.to_string())).await.map_err(failed())?;
+            if inner.has(key.into()).await? {
+                if !inner.options.force {
+                    return Ok(false);
+                }
+                let removed = inner.backend.remove(&key.into()).await;
+                removed.map_err(ImageError::sandbox(title))?;
+            }
+            let _turn = inner.builders.acquire().await.expect("the semaphore is never closed");
+            let started = Instant::now();
+            let layer = format!("{}: {title}", self.wanted.name);
+            let log = self.log.path().to_owned();
+            inner.tell(ImageEvent::Started { layer: layer.clone(), log });
+            self.say(&format!("== {title}"))?;
+            match make(key).await {
+                Ok(()) => {
+                    inner.tell(ImageEvent::Built { layer, took: started.elapsed() });
+                    Ok(true)
+                }
+                Err(error) => {
+                    inner.tell(ImageEvent::Failed { layer });
+                    Err(error)
+                }
+            }
+        };
+        let built = inner.layers.get(key, work).await?;
+        *self.count.lock().expect("no holder panics") += usize::from(built);
+        Ok(key.into())
+    }
+
+    /// The image of a stage with what it says; layers alone say nothing.
+    async fn seal(&self, state: State) -> Result<ImageKey, ImageError> {
+        let config = serde_json::to_string(&state.config).expect("a config has text keys only");
+        let key = DigestBuilder::new(FORMAT)
+            .field("parent", state.image.to_string())
+            .field("config", config)
+            .finish();
+        let make = |key| async move {
+            let trouble = || ImageError::sandbox(&self.wanted.name);
+            let backend = &self.inner.backend;
+            let options = self.sandbox_options(Vec::new(), crate::sandbox::Network::None);
+            let sandbox = backend.create(&state.image, &options).await.map_err(trouble())?;
+            let sealed = sandbox.snapshot(Some(key), &state.config, true).await;
+            let _ = sandbox.terminate().await;
+            sealed.map(drop).map_err(trouble())
+        };
+        let before = *self.count.lock().expect("no holder panics");
+        let key = self.layer("what the image says", key, make).await?;
+        // It ran nothing.
+        *self.count.lock().expect("no holder panics") = before;
+        Ok(key)
+    }
+
+    fn say(&self, line: &str) -> Result<(), ImageError> {
+        use std::io::Write as _;
+        let mut log = &self.log;
+        writeln!(log, "{line}").map_err(ImageError::file("write the log of a build"))
+    }
+
+    fn scratch_path(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+}
+
+/// The arguments before the first stage, and those that are always there.
+fn global_arguments(
+    file: &Dockerfile,
+    given: &BTreeMap<String, String>,
+) -> Result<BTreeMap<String, String>, Wrong> {
+    let platform = platform_name();
+    let architecture = platform.split('/').nth(1).unwrap_or_default().to_owned();
+    let mut known: BTreeMap<String, String> = BTreeMap::new();
+    for side in ["TARGET", "BUILD"] {
+        known.insert(format!("{side}PLATFORM"), platform.clone());
+        known.insert(format!("{side}OS"), "linux".to_owned());
+        known.insert(format!("{side}ARCH"), architecture.clone());
+        known.insert(format!("{side}VARIANT"), String::new());
+    }
+    for instruction in &file.args {
+        for word in words::split(&instruction.rest, file.escape) {
+            let (name, default) = match word.split_once('=') {
+                Some((name, default)) => (name, Some(default)),
+                None => (word.as_str(), None),
+            };
+            let lookup = |name: &str| known.get(name).cloned();
+            let words = Words { escape: file.escape, lookup: &lookup };
+            let default = default.map(|default| words.expand(default)).transpose();
+            let default = default.map_err(|why| (instruction.line, why))?;
+            if let Some(value) = given.get(name).cloned().or(default) {
+                known.insert(name.to_owned(), value);
+            }
+        }
+    }
+    Ok(known)
+}
+
+/// Names of stages or images that an instruction takes files from.
+fn named_sources(instruction: &Instruction) -> Vec<String> {
+    let mut names: Vec<String> = instruction.flag("from").map(str::to_owned).into_iter().collect();
+    let mounts = instruction.flags.iter().filter(|(name, _)| name == "mount");
+    for (_, value) in mounts {
+        let fields = value.as_deref().unwrap_or_default().split(',');
+        names.extend(fields.filter_map(|field| field.strip_prefix("from=")).map(str::to_owned));
+    }
+    names
+}
+
+/// This machine in the words of image platforms.
+fn platform_name() -> String {
+    let here = Platform::here();
+    format!("{}/{}", here.os, here.architecture)
+}
+
+fn is_ours(platform: &str) -> bool {
+    let platform = platform.to_ascii_lowercase();
+    let ours = platform_name();
+    platform.is_empty() || platform == ours || platform.starts_with(&format!("{ours}/"))
+}
+
+/// The Dockerfile of a context, where none is named.
+#[must_use]
+pub fn default_dockerfile(context: &Path) -> PathBuf {
+    context.join("Dockerfile")
+}
