@@ -111,11 +111,12 @@ impl Host {
         std::net::TcpStream::connect(("127.0.0.1", self.port)).unwrap();
         let address = SocketAddr::from_abstract_name(self.abstract_name()).unwrap();
         std::os::unix::net::UnixStream::connect_addr(&address).unwrap();
-        let line = fs_err::read_to_string(format!("/proc/{}/cmdline", self.decoy.id())).unwrap();
-        assert!(line.contains(&self.secret));
         let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
-        while self.breaches.lock().unwrap().len() < 2 {
-            assert!(std::time::Instant::now() < until, "the listeners do not listen");
+        let line = format!("/proc/{}/cmdline", self.decoy.id());
+        // A process that has just been started has no arguments for a moment.
+        let shows = || fs_err::read_to_string(&line).unwrap().contains(&self.secret);
+        while self.breaches.lock().unwrap().len() < 2 || !shows() {
+            assert!(std::time::Instant::now() < until, "the bait cannot be had");
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
         self.breaches.lock().unwrap().clear();
