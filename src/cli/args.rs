@@ -90,7 +90,7 @@ pub(super) struct Common {
 pub(super) enum Command {
     /// Run predictions and write the reports (the default command)
     Run(Box<RunArgs>),
-    /// Pull, build, list and show images
+    /// Pull, build, show and remove images
     #[command(subcommand)]
     Images(ImagesCommand),
     /// List, show and validate task lists
@@ -207,6 +207,10 @@ pub(super) struct ImageArgs {
     #[arg(long, alias = "force_rebuild")]
     #[serde(skip_serializing_if = "is_false")]
     pub(super) force_rebuild: bool,
+    /// What images may take on disk, e.g. 60G: the least recently used make room, never what is in use
+    #[arg(long, value_name = "SIZE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) disk_budget: Option<String>,
     /// Seconds one build step may take
     #[arg(long, value_name = "SECONDS")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -329,11 +333,50 @@ pub(super) enum ImagesCommand {
     /// List the images of the store
     #[command(alias = "ls")]
     List,
-    /// Show an image: its layers, size and environment
+    /// Show an image: its layers, size, environment and who needs it
     Show {
         /// Its name or key
         name: String,
     },
+    /// Show which image stands on which
+    Tree,
+    /// Say what the store takes on disk, and what sharing saves
+    Du,
+    /// Remove what no image needs, and images without names
+    Prune(PruneArgs),
+    /// Remove images
+    Rm(RemoveArgs),
+    /// Look whether every layer holds what was written down of it; exit with 1 if not
+    Verify {
+        /// Compare kinds, modes, owners, times and sizes only; read no content
+        #[arg(long)]
+        quick: bool,
+    },
+}
+
+/// Flags of `images prune`.
+#[derive(Debug, Default, Args)]
+pub(super) struct PruneArgs {
+    /// Images with names go too
+    #[arg(short, long)]
+    pub(super) all: bool,
+    /// Only images that were not used for so long: 90s, 30m, 12h, 14d
+    #[arg(long, value_name = "TIME")]
+    pub(super) unused_for: Option<String>,
+    /// Say what would go, and remove nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
+}
+
+/// Flags of `images rm`.
+#[derive(Debug, Default, Args)]
+pub(super) struct RemoveArgs {
+    /// Names or keys
+    #[arg(required = true, value_name = "NAME")]
+    pub(super) names: Vec<String>,
+    /// Say what would go, and remove nothing
+    #[arg(long)]
+    pub(super) dry_run: bool,
 }
 
 /// Flags of `images pull`.

@@ -1,12 +1,15 @@
-//! `evalrun images`: build what a task list needs, list and show what the store holds.
+//! `evalrun images`: build what a task list needs, show and keep in order what the store holds.
+
+mod listing;
+mod upkeep;
 
 mod archives;
 mod pull;
 
 use super::args::{BuildArgs, ImagesCommand};
 use super::exit::{self, Failure};
-use super::terminal::{Terminal, bytes};
-use super::{Session, dockerfile, runtime};
+use super::terminal::Terminal;
+use super::{Session, budget, dockerfile, runtime};
 use crate::dataset::Dataset;
 use crate::image::Images;
 use crate::layers::{ImageEntry, ImageKey, Store};
@@ -26,8 +29,13 @@ pub(super) fn run(command: ImagesCommand, session: &Session) -> Result<u8, Failu
         ImagesCommand::Pull(args) => runtime()?.block_on(pull::run(&args, session)),
         ImagesCommand::Import(args) => runtime()?.block_on(archives::import(&args, session)),
         ImagesCommand::Export(args) => runtime()?.block_on(archives::export(&args, session)),
-        ImagesCommand::List => list(session),
-        ImagesCommand::Show { name } => show(&name, session),
+        ImagesCommand::List => listing::list(session),
+        ImagesCommand::Show { name } => listing::show(&name, session),
+        ImagesCommand::Tree => listing::tree(session),
+        ImagesCommand::Du => listing::du(session),
+        ImagesCommand::Prune(args) => upkeep::prune(&args, session),
+        ImagesCommand::Rm(args) => upkeep::remove(&args, session),
+        ImagesCommand::Verify { quick } => upkeep::verify(quick, session),
     }
 }
 
@@ -36,15 +44,16 @@ async fn build(args: &BuildArgs, session: &Session) -> Result<u8, Failure> {
     let (mut dataset, selection) = settings.load_dataset().await?;
     selection.apply(&mut dataset)?;
     let store = settings.store()?;
-    let _in_use = store.use_lock().map_err(Failure::broken)?;
+    let _in_use = store.prune_lock().map_err(Failure::broken)?;
     let logs = store.home().join("logs");
     let backend = settings.backend(&store).await?;
     let options = settings.image_options(&store, &logs)?;
-    let images = Images::new(backend.clone(), store, options);
+    let images = Images::new(backend.clone(), store.clone(), options);
     if args.dry_run {
         return show_plans(&dataset, &images, terminal);
     }
     images.expect(&dataset.instances);
+    budget::set(settings.disk_budget.0, &store, (&images, &dataset.instances), terminal)?;
     let built: Vec<(Value, bool)> = stream::iter(&dataset.instances)
         .map(|instance| build_one(instance, &images, terminal))
         .buffer_unordered(settings.parallel())
@@ -127,28 +136,10 @@ fn show_plans(dataset: &Dataset, images: &Images, terminal: &Terminal) -> Result
     Ok(exit::FINISHED)
 }
 
-fn list(session: &Session) -> Result<u8, Failure> {
-    let store = session.settings.store()?;
-    let images = store.images().map_err(Failure::broken)?;
-    if session.terminal.json {
-        session.terminal.print_json(&images);
-        return Ok(exit::FINISHED);
-    }
-    let mut text = String::new();
-    for entry in &images {
-        let names: Vec<&str> = entry.names.iter().map(|(name, _)| name.as_str()).collect();
-        let names = if names.is_empty() { "(no name)".to_owned() } else { names.join(", ") };
-        let _ = writeln!(
-            text,
-            "{}  {:>10}  {:>2} layers  {names}",
-            entry.image.key.0.short(),
-            bytes(entry.image.size),
-            entry.image.layers.len()
-        );
-    }
-    session.terminal.print(&text);
-    session.terminal.say(&format!("{} images in {}", images.len(), store.home().display()));
-    Ok(exit::FINISHED)
+/// The names of an image, for people.
+fn names_of(entry: &ImageEntry) -> String {
+    let names: Vec<&str> = entry.names.iter().map(|(name, _)| name.as_str()).collect();
+    if names.is_empty() { "(no name)".to_owned() } else { names.join(", ") }
 }
 
 /// The image of this name, key, or unambiguous beginning of a key.
@@ -165,43 +156,4 @@ fn find(store: &Store, name: &str) -> Result<ImageKey, Failure> {
             Err(failure.hint("`evalrun images list` shows the names"))
         }
     }
-}
-
-fn show(name: &str, session: &Session) -> Result<u8, Failure> {
-    let store = session.settings.store()?;
-    let key = find(&store, name)?;
-    let images = store.images().map_err(Failure::broken)?;
-    let entry = images
-        .into_iter()
-        .find(|entry| entry.image.key == key)
-        .ok_or_else(|| Failure::input(anyhow!("image {key} is not complete in the store")))?;
-    if session.terminal.json {
-        session.terminal.print_json(&entry);
-    } else {
-        session.terminal.print(&text_of(&entry, &store));
-    }
-    Ok(exit::FINISHED)
-}
-
-fn text_of(entry: &ImageEntry, store: &Store) -> String {
-    let image = &entry.image;
-    let mut text = format!("key      {}\n", image.key);
-    for (name, _) in &entry.names {
-        let _ = writeln!(text, "name     {name}");
-    }
-    let _ = writeln!(text, "made     {}", image.created);
-    let _ = writeln!(text, "size     {}", bytes(image.size));
-    for layer in &image.layers {
-        let _ = writeln!(text, "layer    {}", store.layer_dir(layer).display());
-    }
-    for bind in &image.binds {
-        let _ = writeln!(text, "bind     {}", bind.display());
-    }
-    if !image.config.workdir.is_empty() {
-        let _ = writeln!(text, "workdir  {}", image.config.workdir);
-    }
-    for (name, value) in &image.config.env {
-        let _ = writeln!(text, "env      {name}={value}");
-    }
-    text
 }

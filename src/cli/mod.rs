@@ -4,6 +4,7 @@ mod args;
 mod bench;
 mod bench_grade;
 mod bench_images;
+mod budget;
 mod convert;
 mod datasets;
 mod dockerfile;

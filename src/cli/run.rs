@@ -1,10 +1,10 @@
 //! `evalrun run`: predictions to verdicts and reports.
 
 use super::exit::{self, Failure};
-use super::progress;
 use super::settings::Settings;
 use super::terminal::Terminal;
 use super::{Session, runtime};
+use super::{budget, progress};
 use crate::dataset::{self, Dataset};
 use crate::evaluate::EvalOptions;
 use crate::image::Images;
@@ -43,14 +43,15 @@ async fn conduct(settings: &Settings, terminal: &Terminal) -> Result<u8, Failure
         terminal.note(&format!("an asset could not be had: {failure}"));
     }
     let store = settings.store()?;
-    let _in_use = store.use_lock().map_err(Failure::broken)?;
+    let _in_use = store.prune_lock().map_err(Failure::broken)?;
     let backend = settings.backend(&store).await?;
     for caveat in backend.caveats() {
         terminal.say(&format!("note: {caveat}"));
     }
     let options = settings.image_options(&store, &dir.path().join("images"))?;
-    let images = Images::new(backend.clone(), store, options);
+    let images = Images::new(backend.clone(), store.clone(), options);
     images.expect(&dataset.instances);
+    budget::set(settings.disk_budget.0, &store, (&images, &dataset.instances), terminal)?;
     let mut plan = plan(settings, run_id.clone(), dataset, predictions);
     plan.options.assets = assets.files;
     let (cancel, stopped) = cancel_on_signals()?;

@@ -110,9 +110,13 @@ impl Job<'_> {
             }
         };
         let imported = self.inner.backend.import(self.layer.key, root, &root_config()).await;
-        imported.map(drop).map_err(|error| ImageError::Root {
-            root: self.layer.name.clone(),
-            why: error.to_string(),
+        imported.map(drop).map_err(|error| {
+            let why = error.to_string();
+            let error = ImageError::sandbox(&self.layer.name)(error);
+            if error.is_over_budget() {
+                return error;
+            }
+            ImageError::Root { root: self.layer.name.clone(), why }
         })
     }
 

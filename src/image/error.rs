@@ -89,6 +89,7 @@ impl ImageError {
     #[must_use]
     pub fn reason(&self) -> &'static str {
         match self {
+            error if error.is_over_budget() => "image_over_disk_budget",
             Self::Unknown { .. } => "image_unknown",
             Self::Root { .. } => "image_root_unavailable",
             Self::Registry(error) => error.reason(),
@@ -105,6 +106,20 @@ impl ImageError {
     #[must_use]
     pub fn is_bad_input(&self) -> bool {
         matches!(self, Self::Dockerfile { .. } | Self::Unknown { .. })
+    }
+
+    /// Whether what is in use leaves no room for a layer of it.
+    #[must_use]
+    pub fn is_over_budget(&self) -> bool {
+        let error = match self {
+            Self::Store(error) => Some(error.as_ref()),
+            Self::Sandbox { source, .. } => match source.as_ref() {
+                SandboxError::Store(error) => error.downcast_ref(),
+                _ => None,
+            },
+            _ => None,
+        };
+        matches!(error, Some(StoreError::OverBudget { .. }))
     }
 
     pub(super) fn sandbox(layer: &str) -> impl FnOnce(SandboxError) -> Self {

@@ -17,16 +17,19 @@ mod bootstrap;
 mod build;
 mod dockerfile;
 mod error;
+mod estimate;
 mod once;
 mod pip;
 mod plan;
 mod pulled;
 mod repo;
+mod room;
 mod scratch;
 mod steps;
 
 pub use dockerfile::{DockerfileBuild, default_dockerfile};
 pub use error::ImageError;
+pub use estimate::Estimate;
 pub use pip::{ENVIRONMENT, WHEELHOUSE, offline_pip_env, online_pip_env};
 pub use plan::{ImagePlan, LayerKind, LayerPlan};
 pub use pulled::ImagePolicy;
@@ -34,10 +37,11 @@ pub use repo::RepoError;
 pub use scratch::sweep;
 pub use steps::Step;
 
-use crate::layers::{self, ImageKey, LayerKey, Registry, Store, TagOrigin};
+use crate::layers::{self, ImageHold, ImageKey, LayerKey, Registry, Store, TagOrigin};
 use crate::model::{Digest, EnvSpec, Instance, RepoSource, RootSource};
 use crate::sandbox::{Backend, Limits, Network};
 use once::OnceMap;
+use room::Made;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
@@ -54,6 +58,7 @@ struct Inner {
     mirrors: repo::Mirrors,
     layers: OnceMap<LayerKey, ImageError>,
     builders: tokio::sync::Semaphore,
+    room: room::Room,
     /// Digests of directories and archives, which are slow to take.
     digests: Mutex<HashMap<PathBuf, Digest>>,
     hosts: Mutex<HashMap<Vec<String>, LayerKey>>,
@@ -176,6 +181,8 @@ pub struct ReadyImage {
     pub built: usize,
     /// Its key as text, `sha256:…`, for manifests.
     pub digest: String,
+    /// Keeps it where it is.
+    _hold: Option<Arc<ImageHold>>,
 }
 
 impl Images {
@@ -195,6 +202,7 @@ impl Images {
             mirrors,
             layers: OnceMap::default(),
             builders,
+            room: room::Room::new(),
             digests: Mutex::default(),
             hosts: Mutex::default(),
         }))
@@ -213,7 +221,8 @@ impl Images {
 
     /// Makes sure of the image of an instance: it is here, or pulled, or built, as
     /// [`ImagePolicy`] says. A layer is built once however many ask for it, in this process or
-    /// another; a failure is remembered as long as this value lives.
+    /// another; a failure is remembered as long as this value lives. The image stays where it is for
+    /// as long as what is returned lives, whatever else needs room.
     ///
     /// # Errors
     /// [`ImageError`], which names the layer, the step and the log.
@@ -224,26 +233,21 @@ impl Images {
         self.0.pull_base(instance).await?;
         let plan = self.plan(instance)?;
         let key = plan.key();
-        let mut built = 0;
         let inner = &self.0;
+        let mut made = Made { built: 0, hold: inner.hold(key).await?.map(Arc::new) };
         if plan.origin == plan::IMPORTED {
             inner.hand_over(key).await?;
         } else if let Some(spec) = &instance.env {
-            for (n, layer) in plan.layers.iter().enumerate() {
-                // What is above stands on what is below: if the top is there, all is.
-                if n == 0 && !inner.options.force && inner.has(key).await? {
-                    break;
-                }
-                let job = build::Job { inner, spec, layer, below: &plan.layers[..n] };
-                built += usize::from(inner.layers.get(layer.key, || job.run()).await?);
-            }
+            made = inner.make(&plan, spec, made).await?;
             // A back-end that keeps its images elsewhere finds them by their key alone.
             let current = inner.store.resolve(&plan.image_name);
             if current != Some((key, TagOrigin::Built)) && inner.store.contains(&key) {
                 inner.store.tag(&plan.image_name, &key, TagOrigin::Built)?;
             }
         }
-        Ok(ReadyImage { key, name: plan.image_name, built, digest: format!("sha256:{key}") })
+        let Made { built, hold } = made;
+        let digest = format!("sha256:{key}");
+        Ok(ReadyImage { key, name: plan.image_name, built, digest, _hold: hold })
     }
 
     /// Which layers the image of an instance is made of, and which of them are there. An image that

@@ -55,6 +55,19 @@ impl<K: Eq + Hash, E: Clone> OnceMap<K, E> {
         .clone()?;
         Ok(did)
     }
+
+    /// Forgets that a work was done; a failure, and work that goes on, stay.
+    pub(super) fn forget_done(&self, key: &K) {
+        let mut cells = self.0.lock().expect("no holder panics");
+        if cells.get(key).is_some_and(|cell| matches!(cell.get(), Some(Ok(())))) {
+            cells.remove(key);
+        }
+    }
+
+    /// Forgets the result of a key: whoever asks next does the work again.
+    pub(super) fn forget(&self, key: &K) {
+        self.0.lock().expect("no holder panics").remove(key);
+    }
 }
 
 #[cfg(test)]

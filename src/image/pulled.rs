@@ -5,6 +5,7 @@ use crate::layers::{self, ImageKey, LayerKey, TagOrigin};
 use crate::model::{Instance, RootSource};
 use crate::sandbox::Root;
 use std::io;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Where the image of an instance comes from that is not in the store.
@@ -66,12 +67,14 @@ impl Inner {
                 },
             }
         };
+        let hold = self.hold(pulled.key).await?.map(Arc::new);
         self.hand_over(pulled.key).await?;
         Ok(ReadyImage {
             key: pulled.key,
             name: pulled.name,
             built: 0,
             digest: format!("sha256:{}", pulled.key),
+            _hold: hold,
         })
     }
 

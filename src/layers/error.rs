@@ -54,6 +54,20 @@ pub enum StoreError {
         /// The store's home.
         home: PathBuf,
     },
+    /// What is in use leaves no room for a layer.
+    #[error(
+        "{} for a layer do not fit the disk budget of {}: all that is left is in use or was \
+         brought in by hand, and {} are lacking; raise --disk-budget",
+        size(*needed), size(*limit), size(*lacking)
+    )]
+    OverBudget {
+        /// Bytes that the layer adds.
+        needed: u64,
+        /// Bytes that are lacking when all has gone that may.
+        lacking: u64,
+        /// The budget.
+        limit: u64,
+    },
     /// A tar stream could not be unpacked.
     #[error(transparent)]
     Unpack(#[from] UnpackError),
@@ -88,5 +102,16 @@ impl StoreError {
     /// A source that cannot be used.
     pub(crate) fn source_error(name: impl ToString, why: impl ToString) -> Self {
         Self::Source { source_name: name.to_string(), why: why.to_string() }
+    }
+}
+
+/// Bytes for people.
+fn size(bytes: u64) -> String {
+    #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+    let mebibytes = bytes as f64 / f64::from(1 << 20);
+    if mebibytes < 1024.0 {
+        format!("{mebibytes:.1} MiB")
+    } else {
+        format!("{:.2} GiB", mebibytes / 1024.0)
     }
 }

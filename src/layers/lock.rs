@@ -4,13 +4,28 @@ use super::StoreError;
 use fs_err::{File, OpenOptions};
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Duration;
 
 /// Keeps what is in the store in its place. Ends when dropped.
 #[derive(Debug)]
 pub struct UseGuard {
-    _file: File,
+    file: File,
+    _other: Option<Box<UseGuard>>,
+}
+
+impl UseGuard {
+    /// This lock and another one.
+    pub(super) fn and(self, other: UseGuard) -> Self {
+        Self { _other: Some(Box::new(other)), ..self }
+    }
+
+    /// Device and inode of the file that is locked.
+    pub(super) fn identity(&self) -> Option<(u64, u64)> {
+        let metadata = self.file.metadata().ok()?;
+        Some((metadata.dev(), metadata.ino()))
+    }
 }
 
 /// Opens (and makes) a lock file.
@@ -28,6 +43,11 @@ pub(super) fn shared(path: &Path) -> Result<UseGuard, StoreError> {
 pub(super) fn exclusive(path: &Path) -> Result<UseGuard, StoreError> {
     take(path, FlockOperation::LockExclusive)?
         .ok_or_else(|| StoreError::call("lock", path)(Errno::AGAIN))
+}
+
+/// A shared lock if nobody holds an exclusive one now.
+pub(super) fn try_shared(path: &Path) -> Result<Option<UseGuard>, StoreError> {
+    take(path, FlockOperation::NonBlockingLockShared)
 }
 
 /// An exclusive lock if nobody holds one now.
@@ -53,7 +73,7 @@ fn take(path: &Path, operation: FlockOperation) -> Result<Option<UseGuard>, Stor
     let file = open(path)?;
     loop {
         match flock(&file, operation) {
-            Ok(()) => return Ok(Some(UseGuard { _file: file })),
+            Ok(()) => return Ok(Some(UseGuard { file, _other: None })),
             Err(Errno::INTR) => {}
             Err(Errno::WOULDBLOCK) => return Ok(None),
             Err(error) => return Err(StoreError::call("lock", path)(error)),

@@ -3,10 +3,14 @@
 //! Everything here blocks: asynchronous callers go through `tokio::task::spawn_blocking`.
 
 mod archive;
+mod budget;
+mod contents;
+mod cost;
 mod decompress;
 mod error;
 mod export;
 mod hashing;
+mod hold;
 pub mod host;
 mod import;
 mod key;
@@ -14,7 +18,9 @@ mod lock;
 mod names;
 mod oci;
 pub(crate) mod owners;
+mod place;
 mod platform;
+mod pool;
 mod prune;
 mod record;
 mod registry;
@@ -27,16 +33,19 @@ mod verify;
 mod workshop;
 
 pub use archive::{Imported, import_image};
+pub use budget::Room;
+pub use cost::{ImageUsage, StoreUsage};
 pub use decompress::reader as plain_stream;
 pub use error::StoreError;
 pub use export::{export_archive, export_image};
+pub use hold::ImageHold;
 pub use host::host_key;
 pub use import::{import_archive, import_directory, import_tar};
 pub use key::{Healthcheck, ImageConfig, ImageKey, LayerKey};
 pub use lock::UseGuard;
 pub(crate) use lock::for_a_moment;
 pub use platform::Platform;
-pub use prune::{ImageUsage, Prune, Pruned, StoreUsage};
+pub use prune::{Prune, Pruned};
 pub use record::{ImageEntry, Marks, NewImage, StoredImage, TagOrigin};
 pub use registry::{
     Mirror, PullEvent, PullWatcher, Pulled, Registry, RegistryError, RegistryOptions,

@@ -1,9 +1,10 @@
 //! What the store costs, and making room: unused images, layers that no image needs.
 
-use super::{ImageKey, LayerKey, Store, StoreError, StoredImage, lock};
+use super::lock::{self, UseGuard};
+use super::{ImageKey, LayerKey, Store, StoreError, StoredImage};
 use jiff::Timestamp;
 use serde::Serialize;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Which images go.
@@ -24,74 +25,40 @@ pub struct Pruned {
     pub images: Vec<ImageKey>,
     /// Layers.
     pub layers: Vec<LayerKey>,
-    /// Bytes on disk of these layers.
+    /// Bytes on disk that are free then: what other layers share stays.
     pub bytes: u64,
-}
-
-/// What one image costs.
-#[derive(Clone, Debug, Serialize)]
-pub struct ImageUsage {
-    /// The image.
-    pub key: ImageKey,
-    /// Bytes of layers that only this image has.
-    pub unique: u64,
-    /// Bytes of layers that others have too.
-    pub shared: u64,
-}
-
-/// What the store costs.
-#[derive(Clone, Debug, Serialize)]
-pub struct StoreUsage {
-    /// Bytes of all layers, each counted once.
-    pub bytes: u64,
-    /// How many layers there are.
-    pub layers: usize,
-    /// Bytes of layers that no image needs.
-    pub unneeded: u64,
-    /// Each image.
-    pub images: Vec<ImageUsage>,
 }
 
 impl Store {
-    /// What the store and each image in it cost. Blocks.
-    ///
-    /// # Errors
-    /// A file of the store cannot be read or makes no sense.
-    pub fn usage(&self) -> Result<StoreUsage, StoreError> {
-        let sizes = self.layer_sizes()?;
-        let images: Vec<_> = self.images()?.into_iter().map(|entry| entry.image).collect();
-        let mut needed: BTreeMap<LayerKey, usize> = BTreeMap::new();
-        for layer in images.iter().flat_map(|image| &image.layers) {
-            *needed.entry(*layer).or_default() += 1;
-        }
-        let size = |layer: &LayerKey| sizes.get(layer).copied().unwrap_or(0);
-        let cost = |image: &StoredImage| {
-            let (unique, shared): (Vec<_>, Vec<_>) =
-                image.layers.iter().partition(|layer| needed[layer] == 1);
-            let sum = |layers: Vec<LayerKey>| layers.iter().map(size).sum();
-            ImageUsage { key: image.key, unique: sum(unique), shared: sum(shared) }
-        };
-        let unneeded = sizes.iter().filter(|(layer, _)| !needed.contains_key(layer));
-        Ok(StoreUsage {
-            bytes: sizes.values().sum(),
-            layers: sizes.len(),
-            unneeded: unneeded.map(|(_, bytes)| bytes).sum(),
-            images: images.iter().map(cost).collect(),
-        })
-    }
-
     /// Removes images that are not wanted, layers that no image needs and what dead processes left.
     /// Nobody else may use the store meanwhile. Blocks.
     ///
     /// # Errors
     /// [`StoreError::InUse`] if a process uses the store; trouble with files.
     pub fn prune(&self, what: &Prune) -> Result<Pruned, StoreError> {
-        let _alone = lock::for_a_moment(|| lock::try_exclusive(&self.lock_path()))?
-            .ok_or_else(|| StoreError::InUse { home: self.home().to_owned() })?;
+        let _alone = self.alone()?;
         if !what.dry_run {
             self.sweep()?;
         }
-        let images = self.unwanted(what)?;
+        self.take_away(self.unwanted(what)?, what.dry_run)
+    }
+
+    /// Removes these images, and the layers that no other needs. Nobody else may use the store
+    /// meanwhile. Blocks.
+    ///
+    /// # Errors
+    /// [`StoreError::InUse`] if a process uses the store; trouble with files.
+    pub fn remove(&self, images: &BTreeSet<ImageKey>, dry_run: bool) -> Result<Pruned, StoreError> {
+        let _alone = self.alone()?;
+        self.take_away(images.clone(), dry_run)
+    }
+
+    fn alone(&self) -> Result<UseGuard, StoreError> {
+        lock::for_a_moment(|| lock::try_exclusive(&self.lock_path()))?
+            .ok_or_else(|| StoreError::InUse { home: self.home().to_owned() })
+    }
+
+    fn take_away(&self, images: BTreeSet<ImageKey>, dry_run: bool) -> Result<Pruned, StoreError> {
         let mut pruned = Pruned { images: images.into_iter().collect(), ..Pruned::default() };
         let mut needed = BTreeSet::new();
         for key in self.image_keys()? {
@@ -101,20 +68,18 @@ impl Store {
             // Layers of an image that is not whole now may be made again, and it is whole then.
             needed.extend(self.stored(&key)?.map(|image| image.layers).unwrap_or_default());
         }
-        for (layer, bytes) in self.layer_sizes()? {
-            if !needed.contains(&layer) {
-                pruned.layers.push(layer);
-                pruned.bytes += bytes;
-            }
-        }
-        if !what.dry_run {
+        pruned.layers =
+            self.layer_keys()?.into_iter().filter(|key| !needed.contains(key)).collect();
+        pruned.bytes = self.freed_by(&pruned.layers)? + self.pool().size()?.unused;
+        if !dry_run {
             // Images first: one without layers is as good as none, layers without one are waste.
             for image in &pruned.images {
                 self.forget(image)?;
             }
             for layer in &pruned.layers {
-                self.discard(&self.layer_home(layer))?;
+                self.remove_layer(layer)?;
             }
+            self.pool().sweep()?;
         }
         Ok(pruned)
     }
@@ -147,7 +112,7 @@ impl Store {
     }
 
     /// When an image was made or last used: the time of its file, which [`Store::touch`] sets.
-    fn used(&self, image: &StoredImage) -> Timestamp {
+    pub(super) fn used(&self, image: &StoredImage) -> Timestamp {
         let modified = fs_err::metadata(self.image_path(&image.key))
             .and_then(|metadata| metadata.modified())
             .ok()
@@ -163,18 +128,6 @@ impl Store {
         let file = fs_err::File::options().append(true).open(self.image_path(key))?;
         file.file().set_modified(std::time::SystemTime::now())?;
         Ok(())
-    }
-
-    /// Bytes of each layer that is in place. One that cannot be trusted counts nothing: it is
-    /// waste, whatever it holds.
-    fn layer_sizes(&self) -> Result<BTreeMap<LayerKey, u64>, StoreError> {
-        let keys = self.layer_keys()?.into_iter();
-        Ok(keys
-            .map(|key| {
-                let bytes = self.layer(&key).ok().flatten().map_or(0, |layer| layer.bytes);
-                (key, bytes)
-            })
-            .collect())
     }
 }
 
@@ -222,7 +175,8 @@ mod tests {
         let all = store.prune(&Prune { named: true, ..Prune::default() }).unwrap();
         assert_eq!(all.images.len(), 2);
         assert_eq!(store.resolve("it"), None);
-        assert_eq!(store.usage().unwrap().bytes, 0);
+        let usage = store.usage().unwrap();
+        assert_eq!((usage.layers, usage.apart, usage.unneeded), (0, 0, 0));
     }
 
     #[test]

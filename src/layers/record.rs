@@ -1,6 +1,7 @@
 //! What the store writes down of layers, images and names, and how such files are written.
 
 use super::{ImageConfig, ImageKey, LayerKey, StoreError};
+use crate::model::Digest;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -80,8 +81,14 @@ pub struct ImageEntry {
 pub(super) struct LayerRecord {
     /// Its name; must be that of its directory.
     pub(super) key: LayerKey,
-    /// Bytes on disk.
+    /// Bytes on disk, what it shares with other layers included.
     pub(super) bytes: u64,
+    /// Of these, bytes of what is never shared: directories, links, files with several names.
+    #[serde(default)]
+    pub(super) loose: u64,
+    /// The digest of what is written down of its contents; none: nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) contents: Option<Digest>,
     /// Files, directories and links.
     pub(super) entries: u64,
     /// When it was made.

@@ -1,15 +1,14 @@
 //! The store: layers and images on disk, shared by processes.
 
+use super::budget::Budget;
+use super::hold::Holds;
 use super::lock::{self, UseGuard};
+use super::pool::Pool;
 use super::record::{self, LayerRecord};
 use super::workshop::{NewLayer, Workshop};
-use super::{
-    ImageEntry, ImageKey, LayerKey, Marks, NewImage, StoreError, StoredImage, owners, remove_tree,
-    usage,
-};
+use super::{ImageEntry, ImageKey, LayerKey, Marks, NewImage, StoreError, StoredImage};
 use jiff::Timestamp;
 use rustix::fs::{Mode, XattrFlags};
-use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::io;
@@ -29,6 +28,9 @@ struct Inner {
     images: PathBuf,
     marks: Marks,
     workshop: Workshop,
+    pool: Pool,
+    holds: Holds,
+    budget: Budget,
 }
 
 /// `layers-v1/store.json`.
@@ -55,8 +57,17 @@ impl Store {
             fs_err::write(&tag, "Signature: 8a477f597d28d172789f06886806bc55\n")?;
         }
         let marks = settle_marks(&home, &layers)?;
-        let workshop = Workshop::new(layers.clone());
-        Ok(Self { inner: Arc::new(Inner { home, layers, images, marks, workshop }) })
+        let inner = Inner {
+            workshop: Workshop::new(layers.clone()),
+            pool: Pool::new(&layers),
+            holds: Holds::default(),
+            budget: Budget::default(),
+            home,
+            layers,
+            images,
+            marks,
+        };
+        Ok(Self { inner: Arc::new(inner) })
     }
 
     /// The directory everything is below.
@@ -77,6 +88,15 @@ impl Store {
     /// # Errors
     /// The lock file cannot be opened or locked.
     pub fn use_lock(&self) -> Result<UseGuard, StoreError> {
+        Ok(self.prune_lock()?.and(lock::shared(&self.keep_path())?))
+    }
+
+    /// Keeps others from pruning until the guard is dropped, but not from making room for what is new:
+    /// whoever holds it must also [`hold`](Self::hold) the images that are used.
+    ///
+    /// # Errors
+    /// As [`Store::use_lock`].
+    pub fn prune_lock(&self) -> Result<UseGuard, StoreError> {
         lock::shared(&self.lock_path())
     }
 
@@ -143,7 +163,7 @@ impl Store {
         let layers = self.layers_above(image.parent.as_ref(), image.key)?;
         let layer = NewLayer::new(self.clone(), self.inner.workshop.fresh("adopted")?)?;
         fs_err::rename(dir, layer.root())?;
-        self.place(layer.directory(), image.key, synced)?;
+        let _placed = self.place(layer.directory(), image.key, &layers, synced)?;
         self.register(image, layers)
     }
 
@@ -255,64 +275,6 @@ impl Store {
         self.image(key)?.ok_or(StoreError::NoSuchImage(*key))
     }
 
-    /// Renames a finished layer (`directory` holds `fs`) into its place.
-    pub(super) fn place(
-        &self,
-        directory: &Path,
-        key: LayerKey,
-        synced: bool,
-    ) -> Result<(), StoreError> {
-        let home = self.layer_home(&key);
-        if self.layer(&key)?.is_some() {
-            return Ok(());
-        }
-        if self.inner.marks == Marks::User {
-            // What a sandbox closed is closed to us too.
-            owners::open_up(&directory.join("fs"))?;
-        }
-        let used = usage::of_tree(&directory.join("fs"))?;
-        let layer = LayerRecord {
-            key,
-            bytes: used.bytes,
-            entries: used.entries,
-            created: Timestamp::now(),
-            unsynced_boot: if synced { None } else { Some(boot_id()?) },
-        };
-        let path = directory.join("layer.json");
-        let bytes = serde_json::to_vec(&layer).map_err(io::Error::from)?;
-        fs_err::write(&path, bytes)?;
-        if synced {
-            let handle = fs_err::File::open(directory)?;
-            rustix::fs::syncfs(&handle).map_err(StoreError::call("sync", directory))?;
-        }
-        self.rename_into(directory, &home, &key)?;
-        if synced { record::sync_directory(&self.inner.layers) } else { Ok(()) }
-    }
-
-    /// Renames a layer into its place. One that is there and good stays; one that is there and
-    /// cannot be trusted makes way.
-    fn rename_into(&self, from: &Path, to: &Path, key: &LayerKey) -> Result<(), StoreError> {
-        for _ in 0..3 {
-            match rustix::fs::rename(from, to) {
-                Ok(()) => return Ok(()),
-                Err(Errno::EXIST | Errno::NOTEMPTY) if self.layer(key)?.is_some() => return Ok(()),
-                Err(Errno::EXIST | Errno::NOTEMPTY) => self.discard(to)?,
-                Err(error) => return Err(StoreError::call("rename a layer to", to)(error)),
-            }
-        }
-        Err(StoreError::call("rename a layer to", to)(Errno::NOTEMPTY))
-    }
-
-    /// Takes a directory out of sight at once, and then removes it.
-    pub(super) fn discard(&self, path: &Path) -> Result<(), StoreError> {
-        let aside = self.inner.workshop.fresh("dead")?;
-        match fs_err::rename(path, &aside) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
-            _ => {}
-        }
-        Ok(remove_tree(&aside)?)
-    }
-
     /// Writes an image down. Its layers must be in place.
     pub(super) fn register(
         &self,
@@ -331,13 +293,14 @@ impl Store {
         let key = ImageKey::from(image.key);
         let stored = StoredImage {
             key,
-            layers,
+            layers: layers.clone(),
             config: image.config,
             binds,
             size: 0,
             created: Timestamp::now(),
         };
         record::write(&self.image_path(&key), &stored)?;
+        self.holds().unpin(&layers);
         Ok(key)
     }
 
@@ -351,6 +314,31 @@ impl Store {
 
     pub(super) fn tags_path(&self) -> PathBuf {
         self.inner.images.join("tags")
+    }
+
+    pub(super) fn layers_path(&self) -> PathBuf {
+        self.inner.layers.clone()
+    }
+
+    pub(super) fn images_path(&self) -> PathBuf {
+        self.inner.images.clone()
+    }
+
+    pub(super) fn pool(&self) -> &Pool {
+        &self.inner.pool
+    }
+
+    pub(super) fn holds(&self) -> &Holds {
+        &self.inner.holds
+    }
+
+    pub(super) fn budget(&self) -> &Budget {
+        &self.inner.budget
+    }
+
+    /// The lock of those who need everything where it is.
+    pub(super) fn keep_path(&self) -> PathBuf {
+        self.inner.layers.join("keep.lock")
     }
 
     pub(super) fn lock_path(&self) -> PathBuf {
@@ -394,7 +382,7 @@ fn able_marks(layers: &Path) -> Result<Marks, StoreError> {
 }
 
 /// What names the present boot of the machine.
-fn boot_id() -> Result<String, StoreError> {
+pub(super) fn boot_id() -> Result<String, StoreError> {
     Ok(fs_err::read_to_string("/proc/sys/kernel/random/boot_id")?.trim().to_owned())
 }
 

@@ -96,7 +96,7 @@ pub struct NewLayer {
 impl NewLayer {
     /// Begins a layer in `directory`, which must not exist yet.
     pub(super) fn new(store: Store, directory: PathBuf) -> Result<Self, StoreError> {
-        let using = store.use_lock()?;
+        let using = store.prune_lock()?;
         fs_err::create_dir(&directory)?;
         let root = directory.join("fs");
         Ok(Self { store, directory, root, _using: using })
@@ -120,13 +120,17 @@ impl NewLayer {
     /// [`StoreError::NoSuchImage`] if the parent is not here; trouble with files.
     pub fn commit(self, image: NewImage) -> Result<ImageKey, StoreError> {
         let layers = self.store.layers_above(image.parent.as_ref(), image.key)?;
-        self.commit_layer(image.key)?;
+        let _placed = self.store.place(&self.directory, image.key, &layers, true)?;
         self.store.register(image, layers)
     }
 
-    /// Puts the layer in its place without making an image.
+    /// Puts the layer in its place without making an image; it stays there until one is made of it.
     pub(super) fn commit_layer(&self, key: LayerKey) -> Result<(), StoreError> {
-        self.store.place(&self.directory, key, true)
+        let _placed = self.store.place(&self.directory, key, &[], true)?;
+        if self.store.holds().take(key, &self.store.layer_home(&key))? {
+            self.store.holds().pin(key);
+        }
+        Ok(())
     }
 }
 

@@ -53,6 +53,8 @@ struct Conductor<'a> {
     wanted: HashMap<usize, Vec<Job>>,
     to_prepare: VecDeque<usize>,
     images: HashMap<usize, ImageKey>,
+    /// By instance: jobs without a verdict.
+    left: HashMap<usize, usize>,
     preparing: JoinSet<Looked>,
     running: HashMap<usize, Running>,
     tasks: JoinSet<Ended>,
@@ -85,6 +87,7 @@ impl<'a> Conductor<'a> {
             wanted: HashMap::new(),
             to_prepare: VecDeque::new(),
             images: HashMap::new(),
+            left: HashMap::new(),
             preparing: JoinSet::new(),
             running: HashMap::new(),
             tasks: JoinSet::new(),
@@ -134,6 +137,7 @@ impl<'a> Conductor<'a> {
         let mut order: Vec<usize> = agenda.wanted.keys().copied().collect();
         order.sort_by_key(|&instance| (std::cmp::Reverse(self.room.expected(instance)), instance));
         self.to_prepare = order.into();
+        self.left = agenda.wanted.iter().map(|(&at, jobs)| (at, jobs.len())).collect();
         self.wanted = agenda.wanted;
         agenda
             .empty
@@ -248,7 +252,10 @@ impl<'a> Conductor<'a> {
                 Verdict::Infra { cause } if job.tries < self.shared.plan.retries.rounds => {
                     retries.push((job, cause.clone()));
                 }
-                _ => verdicts.push(Event::Evaluated(Box::new(evaluated))),
+                _ => {
+                    self.one_less(job.instance);
+                    verdicts.push(Event::Evaluated(Box::new(evaluated)));
+                }
             }
             let ended = self.tasks.try_join_next();
             next = ended.map(|ended| ended.expect("a task catches its own panics"));
@@ -270,6 +277,16 @@ impl<'a> Conductor<'a> {
         if evaluation.verdict.kind() != VerdictKind::Infra {
             let took = running.since.elapsed();
             self.room.learn(ended.job.instance, took, evaluation.usage.peak_memory);
+        }
+    }
+
+    /// A job of this instance has its verdict; after the last nobody needs its image.
+    fn one_less(&mut self, instance: usize) {
+        let Some(left) = self.left.get_mut(&instance) else { return };
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            self.left.remove(&instance);
+            self.shared.jobs.finished(&self.shared.plan.dataset.instances[instance]);
         }
     }
 

@@ -2,12 +2,14 @@
 //! Tests put something in their place that needs no sandbox.
 
 use crate::evaluate::{EvalOptions, Task, evaluate};
+use crate::image::{Images, ReadyImage};
 use crate::layers::ImageKey;
-use crate::model::{Evaluation, InfraCause, Instance};
+use crate::model::{Evaluation, InfraCause, Instance, InstanceId};
 use crate::sandbox::{Backend, SandboxOptions};
 use async_trait::async_trait;
+use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard};
 
 /// An image that is there.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,16 +40,34 @@ pub trait Jobs: Send + Sync {
         options: &EvalOptions,
         dir: &Path,
     ) -> Evaluation;
+    /// Nothing more will be evaluated in the image of this instance.
+    fn finished(&self, _instance: &Instance) {}
     /// Waits until nothing is left of what was evaluated.
     async fn close(&self);
 }
 
 /// The real thing.
 pub(crate) struct SandboxJobs {
-    pub(crate) backend: Arc<dyn Backend>,
-    pub(crate) images: crate::image::Images,
+    backend: Arc<dyn Backend>,
+    images: Images,
     /// What sandboxes of the next jobs are made ahead with, if they are.
-    pub(crate) ahead: Option<SandboxOptions>,
+    ahead: Option<SandboxOptions>,
+    /// Images that stay where they are until nothing of their instance is left to do.
+    ready: Mutex<HashMap<InstanceId, ReadyImage>>,
+}
+
+impl SandboxJobs {
+    pub(crate) fn new(
+        backend: Arc<dyn Backend>,
+        images: Images,
+        ahead: Option<SandboxOptions>,
+    ) -> Self {
+        Self { backend, images, ahead, ready: Mutex::default() }
+    }
+
+    fn ready(&self) -> MutexGuard<'_, HashMap<InstanceId, ReadyImage>> {
+        self.ready.lock().expect("no holder panics")
+    }
 }
 
 #[async_trait]
@@ -65,7 +85,14 @@ impl Jobs for SandboxJobs {
             // One that cannot be had ahead is made when its job begins, or that says why not.
             let _ = self.backend.make_ready(&ready.key, options, 1).await;
         }
-        Ok(Prepared { key: ready.key, name: ready.name, digest: ready.digest, built: ready.built })
+        let prepared = Prepared {
+            key: ready.key,
+            name: ready.name.clone(),
+            digest: ready.digest.clone(),
+            built: ready.built,
+        };
+        self.ready().insert(instance.id.clone(), ready);
+        Ok(prepared)
     }
 
     async fn evaluate(
@@ -78,7 +105,13 @@ impl Jobs for SandboxJobs {
         evaluate(self.backend.as_ref(), image, task, options, dir).await
     }
 
+    fn finished(&self, instance: &Instance) {
+        self.ready().remove(&instance.id);
+    }
+
     async fn close(&self) {
+        // Who still makes an image may wait for room.
+        self.ready().clear();
         self.backend.close().await;
     }
 }

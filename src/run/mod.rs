@@ -130,7 +130,8 @@ pub async fn run(
     cancel: CancellationToken,
 ) -> Result<RunState, RunError> {
     let ahead = plan.warm.then(|| plan.options.sandbox.clone());
-    run_with(plan, Arc::new(jobs::SandboxJobs { backend, images, ahead }), progress, cancel).await
+    let jobs = jobs::SandboxJobs::new(backend, images, ahead);
+    run_with(plan, Arc::new(jobs), progress, cancel).await
 }
 
 /// The same as [`run`], with something else that does the work.

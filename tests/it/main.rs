@@ -23,4 +23,5 @@ mod mini;
 mod ordinary;
 mod rootless;
 mod run;
+mod store;
 mod without_sandboxes;

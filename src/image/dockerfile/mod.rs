@@ -29,8 +29,8 @@ use parse::{Dockerfile, Instruction, Stage, Wrong};
 use state::{Arguments, State};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use words::Words;
 
@@ -74,7 +74,8 @@ impl Images {
         let key = builder.seal(done).await?;
         let built = *builder.count.lock().expect("no holder panics");
         let digest = format!("sha256:{key}");
-        Ok(ReadyImage { key, name: wanted.name.clone(), built, digest })
+        let hold = self.0.hold(key).await?.map(Arc::new);
+        Ok(ReadyImage { key, name: wanted.name.clone(), built, digest, _hold: hold })
     }
 }
 

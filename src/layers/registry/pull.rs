@@ -54,7 +54,7 @@ impl Registry {
         let place = Arc::new(Place::new(name, &inner.options)?);
         let store = inner.store.clone();
         // No layer that is found to be here may be pruned before the image is written down.
-        let _using = blocking(move || store.use_lock()).await?;
+        let _using = blocking(move || store.prune_lock()).await?;
         let (digest, manifest) = inner.manifest(&place).await?;
         let (id, config) = inner.config(&place, &manifest).await?;
         let (key, store) = (LayerKey(id), inner.store.clone());

@@ -93,3 +93,99 @@ fn what_dead_processes_left_is_swept_and_what_lives_is_not() {
     assert!(!left.exists());
     assert!(living.root().exists());
 }
+
+/// An image of one layer with these files: path, content, seconds of its time.
+fn image_of(store: &Store, name: &str, files: &[(&str, &str, i64)]) -> ImageKey {
+    let layer = store.begin().unwrap();
+    for (path, content, seconds) in files {
+        let path = layer.root().join(path);
+        fs_err::create_dir_all(path.parent().unwrap()).unwrap();
+        fs_err::write(&path, content.repeat(2000)).unwrap();
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds.unsigned_abs());
+        fs_err::File::options().write(true).open(&path).unwrap().file().set_modified(time).unwrap();
+    }
+    layer.commit(new_image(name, None)).unwrap()
+}
+
+#[test]
+fn equal_files_at_equal_paths_are_one() {
+    use std::os::unix::fs::MetadataExt as _;
+    let (_home, store) = store();
+    let same = [("a/same", "text", 5), ("a/moved", "here", 5), ("a/time", "late", 5)];
+    let one = image_of(&store, "one", &same);
+    let apart = [("a/same", "text", 5), ("b/moved", "here", 5), ("a/time", "late", 6)];
+    let two = image_of(&store, "two", &apart);
+    let inode = |image: ImageKey, path: &str| {
+        fs_err::metadata(store.layer_dir(&LayerKey(image.0)).join(path)).unwrap().ino()
+    };
+    assert_eq!(inode(one, "a/same"), inode(two, "a/same"));
+    assert_ne!(inode(one, "a/moved"), inode(two, "b/moved"), "never two paths");
+    assert_ne!(inode(one, "a/time"), inode(two, "a/time"));
+    let usage = store.usage().unwrap();
+    let of = |key| usage.images.iter().find(|image| image.key == key).unwrap();
+    assert!(of(one).shared >= 8000 && of(one).unique >= 16_000, "{usage:?}");
+    let unique = of(one).unique + of(two).unique;
+    assert_eq!(usage.apart, unique + 2 * of(one).shared, "{usage:?}");
+    assert_eq!(store.verify(true).unwrap().len(), 0);
+
+    // The one that is left keeps what it shared; with it all goes.
+    store.forget(&one).unwrap();
+    let pruned = store.prune(&crate::layers::Prune::default()).unwrap();
+    assert!(pruned.bytes >= 16_000 && pruned.images.len() == 1, "nobody named {two}: {pruned:?}");
+    assert_eq!(store.pool().size().unwrap().unused, 0);
+    assert_eq!(store.layer_keys().unwrap().len(), 0);
+}
+
+#[test]
+fn what_was_changed_is_named_and_shared_no_more() {
+    let (_home, store) = store();
+    let files = [("etc/kept", "kept", 1), ("etc/bad", "good", 1)];
+    let one = image_of(&store, "one", &files);
+    let path = store.layer_dir(&LayerKey(one.0)).join("etc/bad");
+    let time = fs_err::metadata(&path).unwrap().modified().unwrap();
+    let file = fs_err::File::options().write(true).open(&path).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(file.file(), b"evil", 0).unwrap();
+    file.file().set_modified(time).unwrap();
+    assert_eq!(store.verify(false).unwrap().len(), 0, "only a deep look sees content");
+    let faults = store.verify(true).unwrap();
+    assert_eq!(faults.len(), 1, "{faults:?}");
+    assert!(faults[0].path.ends_with("etc/bad") && faults[0].why.contains("content"));
+    // What is made from now on is whole, and the rest is still shared.
+    let two = image_of(&store, "two", &files);
+    let read = fs_err::read_to_string(store.layer_dir(&LayerKey(two.0)).join("etc/bad")).unwrap();
+    assert!(read.starts_with("goodgood"));
+    assert_eq!(store.verify(true).unwrap().len(), 1);
+}
+
+#[test]
+fn a_budget_evicts_what_was_not_used_for_longest_and_never_what_is_held() {
+    let (_home, store) = store();
+    let make = |name: &str| {
+        let image = image_of(&store, name, &[("file", name, 1)]);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+        image
+    };
+    let (old, held, new) = (make("old-one-"), make("held-one"), make("new-one-"));
+    let hold = store.hold(&held).unwrap().unwrap();
+    drop(store.hold(&old).unwrap().unwrap());
+    let used = store.bytes().unwrap();
+    store.set_budget(Some(used + 30_000));
+    let next = make("next-one");
+    assert!(!store.contains(&new), "it was used before `old`");
+    assert!(store.contains(&old) && store.contains(&held) && store.contains(&next));
+    assert!(store.bytes().unwrap() <= used + 30_000);
+    // What is held and what is new do not fit together.
+    store.set_budget(Some(120_000));
+    let layer = store.begin().unwrap();
+    fs_err::write(layer.root().join("big"), vec![1; 40_000]).unwrap();
+    let waits = std::thread::spawn(move || layer.commit(new_image("big", None)));
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    assert!(!waits.is_finished(), "it waits for what is held");
+    drop(hold);
+    let big = waits.join().unwrap().unwrap();
+    assert!(store.contains(&big) && !store.contains(&held));
+    let layer = store.begin().unwrap();
+    fs_err::write(layer.root().join("huge"), vec![1; 80_000]).unwrap();
+    let error = layer.commit(new_image("huge", None)).unwrap_err();
+    assert!(matches!(error, StoreError::OverBudget { limit: 120_000, .. }), "{error}");
+}

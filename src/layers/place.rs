@@ -1,0 +1,151 @@
+//! How a finished layer comes to its place: what is in it is written down, files that the pool has
+//! are shared, room is made, all of it reaches the disk, and only then it is renamed.
+
+use super::record::{self, LayerRecord};
+use super::store::boot_id;
+use super::{LayerKey, Marks, Store, StoreError};
+use super::{contents, cost, hold, owners, remove_tree, usage};
+use jiff::Timestamp;
+use rustix::io::Errno;
+use std::io;
+use std::path::Path;
+
+/// What is written down of an image and its name, at most, in bytes on disk.
+const RECORDS: u64 = 16 << 10;
+
+/// What came to its place: held, so that it stays until an image is made of it.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Placed {
+    store: Store,
+    key: LayerKey,
+}
+
+impl Drop for Placed {
+    fn drop(&mut self) {
+        self.store.holds().release(&self.key);
+    }
+}
+
+impl Store {
+    /// Renames a finished layer (`directory` holds `fs`) into its place. `below`: the layers that
+    /// it stands on.
+    pub(super) fn place(
+        &self,
+        directory: &Path,
+        key: LayerKey,
+        below: &[LayerKey],
+        synced: bool,
+    ) -> Result<Placed, StoreError> {
+        let home = self.layer_home(&key);
+        for _ in 0..3 {
+            if self.layer(&key)?.is_none() {
+                if self.marks() == Marks::User {
+                    // What a sandbox closed is closed to us too.
+                    owners::open_up(&directory.join("fs"))?;
+                }
+                match synced {
+                    true => self.place_shared(directory, key, below)?,
+                    false => self.place_as_it_is(directory, key, below)?,
+                }
+            }
+            if self.holds().take(key, &home)? {
+                return Ok(Placed { store: self.clone(), key });
+            }
+            // One that was there has been evicted just now.
+        }
+        Err(StoreError::NoSuchLayer(key))
+    }
+
+    /// Without waiting for the disk, and without a look at what is in it.
+    fn place_as_it_is(
+        &self,
+        directory: &Path,
+        key: LayerKey,
+        below: &[LayerKey],
+    ) -> Result<(), StoreError> {
+        let used = usage::of_tree(&directory.join("fs"))?;
+        self.await_room(used.bytes + RECORDS, below)?;
+        let layer = LayerRecord {
+            bytes: used.bytes,
+            loose: used.bytes,
+            unsynced_boot: Some(boot_id()?),
+            ..LayerRecord::new(key, used.entries)
+        };
+        self.write_record(directory, &layer)?;
+        self.rename_into(directory, &key)
+    }
+
+    fn place_shared(
+        &self,
+        directory: &Path,
+        key: LayerKey,
+        below: &[LayerKey],
+    ) -> Result<(), StoreError> {
+        let found = contents::take(&directory.join("fs"), true)?;
+        let bytes = contents::bytes(&found);
+        let digest = contents::write(directory, &found)?;
+        let sharing = self.pool().share(&found, &directory.join("link"))?;
+        let loose = bytes.saturating_sub(sharing.shared + sharing.fresh);
+        let layer = LayerRecord {
+            bytes,
+            loose,
+            contents: Some(digest),
+            ..LayerRecord::new(key, found.len() as u64)
+        };
+        self.write_record(directory, &layer)?;
+        let records = cost::flat(directory)? + sharing.folders + RECORDS;
+        self.await_room(loose + sharing.fresh + records, below)?;
+        let handle = fs_err::File::open(directory)?;
+        rustix::fs::syncfs(&handle).map_err(StoreError::call("sync", directory))?;
+        self.pool().add(&sharing)?;
+        self.rename_into(directory, &key)?;
+        record::sync_directory(&self.layers_path())
+    }
+
+    fn write_record(&self, directory: &Path, layer: &LayerRecord) -> Result<(), StoreError> {
+        // Made now, so that whoever uses the layer need not write into its directory.
+        fs_err::File::create(directory.join(hold::LOCK))?;
+        let bytes = serde_json::to_vec(layer).map_err(io::Error::from)?;
+        Ok(fs_err::write(directory.join("layer.json"), bytes)?)
+    }
+
+    /// Renames a layer into its place. One that is there and good stays; one that is there and
+    /// cannot be trusted makes way.
+    fn rename_into(&self, from: &Path, key: &LayerKey) -> Result<(), StoreError> {
+        let to = &self.layer_home(key);
+        for _ in 0..3 {
+            match rustix::fs::rename(from, to) {
+                Ok(()) => return Ok(()),
+                Err(Errno::EXIST | Errno::NOTEMPTY) if self.layer(key)?.is_some() => return Ok(()),
+                Err(Errno::EXIST | Errno::NOTEMPTY) => self.discard(to)?,
+                Err(error) => return Err(StoreError::call("rename a layer to", to)(error)),
+            }
+        }
+        Err(StoreError::call("rename a layer to", to)(Errno::NOTEMPTY))
+    }
+
+    /// Takes a directory out of sight at once, and then removes it.
+    pub(super) fn discard(&self, path: &Path) -> Result<(), StoreError> {
+        let aside = self.fresh("dead")?;
+        match fs_err::rename(path, &aside) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error.into()),
+            _ => {}
+        }
+        Ok(remove_tree(&aside)?)
+    }
+}
+
+impl LayerRecord {
+    fn new(key: LayerKey, entries: u64) -> Self {
+        Self {
+            key,
+            bytes: 0,
+            loose: 0,
+            entries,
+            contents: None,
+            created: Timestamp::now(),
+            unsynced_boot: None,
+        }
+    }
+}
