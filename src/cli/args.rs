@@ -260,6 +260,14 @@ pub(super) struct LimitArgs {
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) disk: Option<String>,
+    /// What holds them to it on disk: quota, watch, or auto for the best there is
+    #[arg(long, value_name = "MEANS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) disk_limit: Option<String>,
+    /// Where they write: memory, disk, or auto for memory and again on disk if that was too little
+    #[arg(long, value_name = "PLACE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) upper: Option<String>,
     /// Output kept of one command; one that writes ten times as much is ended
     #[arg(long, value_name = "SIZE")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -1,14 +1,17 @@
 //! Where things are: the cache, and settings of a command as values of the library.
 
 use super::exit::Failure;
-use super::settings::{BackendName, ImagesName, NetworkName, PolicyName, Settings, Size};
+use super::settings::{
+    BackendName, DiskLimitName, ImagesName, NetworkName, PolicyName, Settings, Size, UpperName,
+};
 use crate::dataset::{self, Dataset, LoadOptions, Selection};
 use crate::grade;
 use crate::image::{ImageOptions, ImagePolicy};
 use crate::layers::{Platform, PullWatcher, Registry, RegistryOptions, Store};
+use crate::model::DiskLimit;
 use crate::sandbox::docker::{DockerBackend, DockerOptions};
 use crate::sandbox::native::{NativeBackend, NativeOptions};
-use crate::sandbox::{Backend, Limits, Network};
+use crate::sandbox::{Backend, Limits, Network, Upper};
 use anyhow::anyhow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -87,7 +90,10 @@ impl Settings {
     pub(super) async fn backend(&self, store: &Store) -> Result<Arc<dyn Backend>, Failure> {
         match self.backend {
             BackendName::Native => {
-                let options = NativeOptions::default();
+                let options = NativeOptions {
+                    disk_limit: self.disk_limit.into(),
+                    ..NativeOptions::default()
+                };
                 let backend = NativeBackend::new(store.clone(), options).map_err(|error| {
                     Failure::broken(error).hint("`evalrun doctor` says what is missing")
                 })?;
@@ -190,6 +196,26 @@ impl From<PolicyName> for grade::Policy {
             PolicyName::Official => Self::Official,
             PolicyName::Report => Self::Report,
             PolicyName::Strict => Self::Strict,
+        }
+    }
+}
+
+impl From<DiskLimitName> for Option<DiskLimit> {
+    fn from(name: DiskLimitName) -> Self {
+        match name {
+            DiskLimitName::Auto => None,
+            DiskLimitName::Quota => Some(DiskLimit::Quota),
+            DiskLimitName::Watch => Some(DiskLimit::Watch),
+        }
+    }
+}
+
+impl From<UpperName> for Upper {
+    fn from(name: UpperName) -> Self {
+        match name {
+            UpperName::Auto => Self::Auto,
+            UpperName::Memory => Self::Memory,
+            UpperName::Disk => Self::Disk,
         }
     }
 }

@@ -89,6 +89,7 @@ fn plan(
             sandbox: SandboxOptions {
                 limits: settings.limits(),
                 network: settings.network.into(),
+                upper: settings.upper.into(),
                 ..SandboxOptions::default()
             },
             timeout: Duration::from_secs(settings.timeout),

@@ -65,6 +65,8 @@ pub(super) struct Settings {
     pub(super) cpus: Option<f64>,
     pub(super) pids: u32,
     pub(super) disk: Size,
+    pub(super) disk_limit: DiskLimitName,
+    pub(super) upper: UpperName,
     pub(super) output_limit: Size,
     pub(super) network: NetworkName,
     pub(super) bench_rounds: usize,
@@ -97,6 +99,24 @@ pub(super) enum ImagesName {
     Auto,
     Pull,
     Build,
+}
+
+/// What limits what is written to disk, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum DiskLimitName {
+    Auto,
+    Quota,
+    Watch,
+}
+
+/// Where a sandbox writes, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum UpperName {
+    Auto,
+    Memory,
+    Disk,
 }
 
 /// A network policy by name.
@@ -184,6 +204,8 @@ const KEYS: &[(&str, Kind)] = &[
     ("cpus", Kind::Fraction),
     ("pids", Kind::Number),
     ("disk", Kind::Text),
+    ("disk_limit", Kind::Text),
+    ("upper", Kind::Text),
     ("output_limit", Kind::Text),
     ("network", Kind::Text),
     ("bench_rounds", Kind::Number),

@@ -14,10 +14,10 @@ use crate::grade;
 use crate::image::{offline_pip_env, online_pip_env};
 use crate::layers::ImageKey;
 use crate::model::{
-    AssetSource, Evaluation, InfraCause, Instance, LogProblem, Outcome, Phase, Prediction, Section,
-    Status, Usage, Verdict,
+    AssetSource, Disk, Evaluation, InfraCause, Instance, LogProblem, Outcome, Phase, Prediction,
+    Section, Status, Usage, Verdict,
 };
-use crate::sandbox::{Backend, Content, Network, Sandbox, SandboxOptions};
+use crate::sandbox::{Backend, Content, Network, Sandbox, SandboxOptions, Upper};
 use fs_err as fs;
 use instance_log::InstanceLog;
 use patch::WorkTree;
@@ -92,6 +92,7 @@ struct Record {
     applied_by: Option<String>,
     phases: Vec<(Phase, Duration)>,
     usage: Usage,
+    disk: Option<Disk>,
     notes: Vec<String>,
 }
 
@@ -114,6 +115,7 @@ impl Record {
             applied_by: self.applied_by,
             phases: self.phases,
             usage: self.usage,
+            disk: self.disk,
             notes: self.notes,
         }
     }
@@ -137,7 +139,43 @@ async fn run_in_sandbox(
     fs::create_dir_all(scribe.dir)?;
     fs::write(scribe.dir.join("patch.diff"), patch)?;
     let mut log = InstanceLog::create(&scribe.dir.join("run_instance.log"))?;
-    let sandbox = backend.create(image, &sandbox_options(options)).await?;
+    let sandbox = (image, sandbox_options(options));
+    let result = attempt(backend, sandbox, task, options, (&mut *scribe, &mut log)).await;
+    if !memory_ran_short(options.sandbox.upper, &result, scribe.record.disk) {
+        return result;
+    }
+    // That was our choice failing, not the program.
+    log.info(format_args!("What it wrote did not fit in memory: the same again, on disk"))?;
+    *scribe.record = Record { notes: vec![AGAIN.to_owned()], ..Record::default() };
+    scribe.phase_began = Instant::now();
+    let on_disk = SandboxOptions { upper: Upper::Disk, ..sandbox_options(options) };
+    attempt(backend, (image, on_disk), task, options, (scribe, &mut log)).await
+}
+
+/// Told of an evaluation that was begun again.
+const AGAIN: &str = "what it wrote did not fit in memory; this is from a second run, on disk";
+
+/// Whether a sandbox's files were in memory because we chose so, that was too little, and something
+/// else than success came of it.
+fn memory_ran_short(
+    upper: Upper,
+    result: &Result<Verdict, EvaluateError>,
+    disk: Option<Disk>,
+) -> bool {
+    upper == Upper::Auto
+        && !matches!(result, Ok(Verdict::Resolved { .. }))
+        && disk.is_some_and(|disk| disk.in_memory && disk.ran_short)
+}
+
+/// Evaluates in one sandbox, from its beginning to its end.
+async fn attempt(
+    backend: &dyn Backend,
+    (image, sandbox): (&ImageKey, SandboxOptions),
+    task: Task<'_>,
+    options: &EvalOptions,
+    (scribe, log): (&mut Scribe<'_>, &mut InstanceLog),
+) -> Result<Verdict, EvaluateError> {
+    let sandbox = backend.create(image, &sandbox).await?;
     // A verdict is read by itself, far from the run that says so.
     let caveats = backend.caveats();
     for caveat in &caveats {
@@ -150,8 +188,9 @@ async fn run_in_sandbox(
         backend.name()
     ))?;
 
-    let result = judge(sandbox.as_ref(), task, options, scribe, &mut log).await;
+    let result = judge(sandbox.as_ref(), task, options, scribe, log).await;
 
+    scribe.record.disk = Some(sandbox.disk());
     // The processes are ended before the verdict counts; files go in the background.
     let ended = sandbox.terminate().await;
     scribe.phase_ended(Phase::Finish);

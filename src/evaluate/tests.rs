@@ -50,6 +50,14 @@ async fn check(
     patch: &str,
     script: impl Fn(&Invocation<'_>) -> Reply + Send + Sync + 'static,
 ) -> Ended {
+    check_on(Upper::Disk, patch, script).await
+}
+
+async fn check_on(
+    upper: Upper,
+    patch: &str,
+    script: impl Fn(&Invocation<'_>) -> Reply + Send + Sync + 'static,
+) -> Ended {
     let backend = FakeBackend::new(script);
     let image = ImageKey(Digest::of("image"));
     backend.add_image(image);
@@ -62,7 +70,7 @@ async fn check(
         attempt: 1,
     };
     let options = EvalOptions {
-        sandbox: SandboxOptions::default(),
+        sandbox: SandboxOptions { upper, ..SandboxOptions::default() },
         timeout: Duration::from_secs(60),
         assets: HashMap::new(),
     };
@@ -164,6 +172,57 @@ async fn memory_that_ran_out_explains_a_log_that_cannot_be_judged() {
     let ended = check("p", pytest(reply)).await;
     assert_eq!(ended.evaluation.verdict.name(), "tests_stopped");
     assert!(ended.evaluation.notes.iter().any(|note| note.contains("memory")));
+}
+
+/// A test that fails wherever it writes to memory: there it meets the limit.
+fn too_large_for_memory(
+    limit: fn(&mut LimitsHit),
+    on_disk: &'static str,
+) -> impl Fn(&Invocation<'_>) -> Reply + Send + Sync {
+    move |seen| match (part_of(seen), seen.options.upper) {
+        (Some("test"), Upper::Disk) => Reply::code(0, format!("{on_disk} t.py::a\n")),
+        (Some("test"), _) => {
+            let mut reply = Reply::code(1, "FAILED t.py::a\n");
+            limit(&mut reply.limits_hit);
+            reply
+        }
+        _ => Reply::code(0, ""),
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_fit_in_memory_is_done_again_on_disk() {
+    for limit in [|hit: &mut LimitsHit| hit.disk = true, |hit: &mut LimitsHit| hit.memory = true] {
+        for (on_disk, verdict) in [("PASSED", "resolved"), ("FAILED", "unresolved")] {
+            let ended = check_on(Upper::Auto, "p", too_large_for_memory(limit, on_disk)).await;
+            assert_eq!(ended.evaluation.verdict.name(), verdict, "{:?}", ended.evaluation);
+            assert_eq!(ended.evaluation.disk.map(|disk| disk.in_memory), Some(false));
+            assert!(ended.evaluation.notes.contains(&AGAIN.to_owned()));
+            let log = &ended.files["test_output.txt"];
+            assert_eq!(log.matches("t.py::a").count(), 1, "{log}");
+            assert!(ended.files["run_instance.log"].contains("the same again, on disk"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_asks_for_memory_gets_what_happens_there() {
+    let hit = |hit: &mut LimitsHit| hit.disk = true;
+    let ended = check_on(Upper::Memory, "p", too_large_for_memory(hit, "PASSED")).await;
+    assert_eq!(ended.evaluation.verdict.name(), "unresolved");
+    assert!(ended.evaluation.disk.is_some_and(|disk| disk.in_memory && disk.ran_short));
+    // What succeeds in too little memory has succeeded.
+    let full = |seen: &Invocation<'_>| match part_of(seen) {
+        Some("test") => {
+            assert_eq!(seen.options.upper, Upper::Auto, "it is not done again");
+            let mut reply = Reply::code(0, "PASSED t.py::a\n");
+            reply.limits_hit.disk = true;
+            reply
+        }
+        _ => Reply::code(0, ""),
+    };
+    let ended = check_on(Upper::Auto, "p", full).await;
+    assert_eq!(ended.evaluation.verdict.name(), "resolved");
 }
 
 #[tokio::test]

@@ -65,6 +65,7 @@ fn evaluated(key: PredictionKey, verdict: Verdict) -> Event {
             applied_by: Some("git apply".to_owned()),
             phases: vec![(Phase::Test, Duration::from_millis(5))],
             usage: Usage { peak_memory: 7, ..Usage::default() },
+            disk: None,
             notes: vec!["a note".to_owned()],
         },
         sign: None,

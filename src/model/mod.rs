@@ -10,7 +10,7 @@ mod verdict;
 pub use digest::{Digest, DigestBuilder, ParseDigestError};
 pub use env_spec::{EnvSpec, PythonSpec, RepoSource, RootSource};
 pub use instance::{Asset, AssetSource, EvalType, Instance, InstanceId, InvalidId, TESTBED};
-pub use outcome::{KilledBy, LimitsHit, Outcome, Status, Usage};
+pub use outcome::{Disk, DiskLimit, KilledBy, LimitsHit, Outcome, Status, Usage};
 pub use prediction::{Prediction, PredictionKey};
 pub use verdict::{
     Evaluation, InfraCause, LogProblem, Phase, Section, TestLists, TestStatus, TestsReport,

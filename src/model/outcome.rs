@@ -60,6 +60,33 @@ pub struct LimitsHit {
     pub cpu_throttled: Duration,
 }
 
+/// Where a sandbox kept what it wrote.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Disk {
+    /// In memory, not on disk.
+    pub in_memory: bool,
+    /// What limited how much it could write.
+    pub limited_by: DiskLimit,
+    /// In memory, and that was too little at some moment: next to no room was left, or a process
+    /// was killed for memory of which the files had a part.
+    pub ran_short: bool,
+}
+
+/// What limits how much a sandbox can write.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskLimit {
+    /// Nothing does.
+    #[default]
+    Nothing,
+    /// The size of a file system in memory of its own.
+    FileSystem,
+    /// The file system's quota for a project of its own.
+    Quota,
+    /// The keeper's looking now and then: a burst may exceed the limit before it is seen.
+    Watch,
+}
+
 /// What a command, or a sandbox, used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {

@@ -1,6 +1,6 @@
 //! What we conclude of a prediction.
 
-use super::{Outcome, Usage};
+use super::{Disk, Outcome, Usage};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -248,6 +248,9 @@ pub struct Evaluation {
     pub phases: Vec<(Phase, Duration)>,
     /// What the whole sandbox used.
     pub usage: Usage,
+    /// Where it kept what it wrote; nothing is said if there was none.
+    #[serde(default)]
+    pub disk: Option<Disk>,
     /// What a reader of the verdict should know (limits not enforced, unknown statuses, …).
     pub notes: Vec<String>,
 }

@@ -151,7 +151,7 @@ fn timed_out(log: &[u8]) -> bool {
 
 fn plain(verdict: Verdict, section: Option<Section>, notes: Vec<String>) -> Evaluation {
     let usage = Usage::default();
-    Evaluation { verdict, section, applied_by: None, phases: Vec::new(), usage, notes }
+    Evaluation { verdict, section, applied_by: None, phases: Vec::new(), usage, disk: None, notes }
 }
 
 fn infra(found: &Found, reason: &str, detail: &str) -> Evaluated {

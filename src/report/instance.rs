@@ -72,7 +72,8 @@ impl<'a> TestsStatus<'a> {
 }
 
 fn own_block(evaluated: &Evaluated) -> Value {
-    let Evaluation { verdict, section, applied_by, phases, usage, notes } = &evaluated.evaluation;
+    let Evaluation { verdict, section, applied_by, phases, usage, disk, notes } =
+        &evaluated.evaluation;
     let mut block = Map::new();
     block.insert("verdict".to_owned(), verdict.name().into());
     if let Verdict::LogUnusable { why } = verdict {
@@ -105,6 +106,9 @@ fn own_block(evaluated: &Evaluated) -> Value {
         }),
     );
     block.insert("infra_evidence".to_owned(), json!(evaluated.evidence));
+    if let Some(disk) = disk {
+        block.insert("disk".to_owned(), json!(disk));
+    }
     block.insert("notes".to_owned(), json!(notes));
     Value::Object(block)
 }

@@ -2,16 +2,16 @@
 
 use super::{
     Backend, ByteStream, Command, Content, Output, Process, ProcessControl, Root, Sandbox,
-    SandboxError, SandboxOptions,
+    SandboxError, SandboxOptions, Upper,
 };
 use crate::layers::{ImageConfig, ImageKey, LayerKey};
-use crate::model::{Digest, KilledBy, LimitsHit, Outcome, Status, Usage};
+use crate::model::{Digest, Disk, DiskLimit, KilledBy, LimitsHit, Outcome, Status, Usage};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
@@ -166,6 +166,7 @@ impl Backend for FakeBackend {
             files: Mutex::new(files),
             images: self.images.clone(),
             counts: self.counts.clone(),
+            ran_short: AtomicBool::new(false),
             born: Instant::now(),
             ended: watch::channel(false).0,
         }))
@@ -194,6 +195,7 @@ struct FakeSandbox {
     files: Mutex<HashMap<String, Bytes>>,
     images: Arc<Images>,
     counts: Arc<Counts>,
+    ran_short: AtomicBool,
     born: Instant,
     ended: watch::Sender<bool>,
 }
@@ -256,6 +258,9 @@ impl Sandbox for FakeSandbox {
             let reply =
                 (self.script)(&Invocation { command, options: &self.options, files: &files });
             files.extend(reply.writes.iter().cloned());
+            if self.disk().in_memory && (reply.limits_hit.disk || reply.limits_hit.memory) {
+                self.ran_short.store(true, Ordering::SeqCst);
+            }
             reply
         };
         let outcome = self.outcome(command, &reply);
@@ -315,6 +320,12 @@ impl Sandbox for FakeSandbox {
             self.end();
         }
         Ok(key)
+    }
+
+    fn disk(&self) -> Disk {
+        let in_memory = self.options.upper != Upper::Disk;
+        let limited_by = if in_memory { DiskLimit::FileSystem } else { DiskLimit::Nothing };
+        Disk { in_memory, limited_by, ran_short: self.ran_short.load(Ordering::SeqCst) }
     }
 
     async fn terminate(&self) -> Result<Usage, SandboxError> {

@@ -11,7 +11,7 @@ pub use command::{ByteSink, ByteStream, Command, Output, Process, ProcessControl
 pub use error::SandboxError;
 
 use crate::layers::{ImageConfig, ImageKey, LayerKey};
-use crate::model::Usage;
+use crate::model::{Disk, Usage};
 use async_trait::async_trait;
 use bytes::Bytes;
 use std::collections::BTreeMap;
@@ -82,6 +82,10 @@ pub trait Sandbox: Send + Sync {
         config: &ImageConfig,
         last: bool,
     ) -> Result<ImageKey, SandboxError>;
+    /// Where it keeps what it writes, what limits that, and whether memory for it ran short so far.
+    fn disk(&self) -> Disk {
+        Disk::default()
+    }
     /// Ends every process inside and removes the sandbox. Safe to call again.
     async fn terminate(&self) -> Result<Usage, SandboxError>;
 }
@@ -169,8 +173,11 @@ pub enum Upper {
     /// In the store's file system.
     #[default]
     Disk,
-    /// In memory, limited in size by `Limits::disk` and counted as memory.
+    /// In memory and counted as such: at most `Limits::disk`, and half of `Limits::memory`.
     Memory,
+    /// In memory where that can be had, for what is expected to write little. Whoever asks for this
+    /// looks at [`Sandbox::disk`] afterwards, and does the same again on disk if it ran short.
+    Auto,
 }
 
 /// How to make a sandbox.

@@ -24,4 +24,5 @@ mod ordinary;
 mod rootless;
 mod run;
 mod store;
+mod uppers;
 mod without_sandboxes;

@@ -226,6 +226,7 @@ fn all_resolved(ids: &[String]) -> RunState {
                 applied_by: None,
                 phases: vec![],
                 usage: Usage::default(),
+                disk: None,
                 notes: vec![],
             },
             sign: None,

@@ -188,6 +188,7 @@ mod tests {
             applied_by: None,
             phases: Vec::new(),
             usage: Usage::default(),
+            disk: None,
             notes: Vec::new(),
         }
     }

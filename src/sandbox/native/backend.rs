@@ -5,6 +5,7 @@ use super::handle::{EndReason, Shared};
 use super::launcher::{self, Wanted, Zygotes};
 use super::leftovers;
 use super::network::HostView;
+use super::quota::Quotas;
 use super::reaper::{Reaper, Remains};
 use super::warm::{Kind, Warm};
 use super::ways::Way;
@@ -13,11 +14,11 @@ use crate::layers::{
     ImageConfig, ImageKey, LayerKey, Store, StoreError, StoredImage, export_image, host,
     import_archive, import_directory, import_tar,
 };
-use crate::model::Usage;
+use crate::model::{DiskLimit, Usage};
 use crate::sandbox::{Backend, ByteStream, Root, Sandbox, SandboxError, SandboxOptions};
 use async_trait::async_trait;
 use std::collections::HashMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak};
 use tokio::io::Interest;
@@ -35,6 +36,8 @@ pub struct NativeOptions {
     pub helper: Option<PathBuf>,
     /// Ways of this kernel's not to take, for trying and measuring the older ones.
     pub avoid: Vec<Way>,
+    /// What is to limit what sandboxes write to disk. `None`: the best there is.
+    pub disk_limit: Option<DiskLimit>,
 }
 
 /// Sandboxes by this machine's kernel alone.
@@ -53,6 +56,8 @@ pub(super) struct Inner {
     reaper: Option<Reaper>,
     pub(super) cgroups: Arc<Cgroups>,
     pub(super) host_view: HostView,
+    /// Quotas of the store's file system, if they are used.
+    pub(super) quotas: Option<Quotas>,
     /// Names our directories and cgroups: our pid, when we started, and a number.
     pub(super) owner: String,
     pub(super) directory: PathBuf,
@@ -80,6 +85,7 @@ impl NativeBackend {
         let owner = format!("{own_name}-{}", BACKENDS.fetch_add(1, Ordering::Relaxed));
         let directory = store.home().join("sandboxes-v1");
         fs_err::create_dir_all(&directory).map_err(SandboxError::step("make a directory"))?;
+        let quotas = find_quotas(&directory, options.disk_limit)?;
         // Before the zygote: it is to be where we are.
         let cgroups = Arc::new(Cgroups::find(&owner));
         let home = store.home().to_owned();
@@ -94,6 +100,7 @@ impl NativeBackend {
             reaper,
             cgroups,
             host_view: HostView::of_this_machine(),
+            quotas,
             owner,
             directory,
             count: AtomicU64::new(0),
@@ -111,6 +118,21 @@ impl NativeBackend {
     #[must_use]
     pub fn ways(&self) -> Vec<Way> {
         self.inner.zygotes.ways.0.clone()
+    }
+}
+
+/// Quotas for what is written below `directory`, if that is what limits it.
+fn find_quotas(
+    directory: &Path,
+    wanted: Option<DiskLimit>,
+) -> Result<Option<Quotas>, SandboxError> {
+    match (Quotas::find(directory), wanted) {
+        (Ok(quotas), None | Some(DiskLimit::Quota)) => Ok(Some(quotas)),
+        (Err(why), Some(DiskLimit::Quota)) => Err(SandboxError::Unsupported {
+            what: "limiting disks by project quota",
+            why: why.to_owned(),
+        }),
+        _ => Ok(None),
     }
 }
 
@@ -227,6 +249,12 @@ impl Backend for NativeBackend {
         if !self.inner.cgroups.limits_memory() {
             caveats.push(
                 "memory is watched, not limited: a burst may exceed its limit before it is seen"
+                    .to_owned(),
+            );
+        }
+        if self.inner.quotas.is_none() {
+            caveats.push(
+                "what goes to disk is watched, not limited: a burst may exceed its limit"
                     .to_owned(),
             );
         }

@@ -6,6 +6,7 @@ use super::cgroup::Cgroup;
 use super::den::APT_CONFIG;
 use super::handle::{Parts, Shared};
 use super::proto::{Bind, Create, Join, UpperPlan};
+use super::quota::Project;
 use super::sandbox::{NativeSandbox, environment};
 use super::setup::{self, Machine};
 use super::warm::Kind;
@@ -13,7 +14,7 @@ use super::ways::Way;
 use super::zygote::SHIFT;
 use super::{binds, sys};
 use crate::layers::{ImageKey, StoredImage};
-use crate::sandbox::{Network, Sandbox, SandboxError, SandboxOptions, Upper};
+use crate::sandbox::{Limits, Network, Sandbox, SandboxError, SandboxOptions, Upper};
 use rustix::fs::Mode;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -24,6 +25,28 @@ use tokio::io::Interest;
 
 /// Size of an upper in memory where no limit says one.
 const MEMORY_UPPER: u64 = 1 << 30;
+
+/// How large an upper in memory may get. What is in it counts as memory: one as large as the limit
+/// of that would turn "no space left" into a killed process.
+fn memory_size(limits: &Limits) -> u64 {
+    let half = limits.memory.map(|memory| memory / 2);
+    limits.disk.into_iter().chain(half).min().unwrap_or(MEMORY_UPPER)
+}
+
+/// Where a sandbox of these options writes, if that is left to us: on a machine that is short of
+/// memory now, on disk.
+fn place(options: &SandboxOptions) -> Upper {
+    if options.upper != Upper::Auto {
+        return options.upper;
+    }
+    let info = fs_err::read_to_string("/proc/meminfo").unwrap_or_default();
+    let line = info.lines().find_map(|line| line.strip_prefix("MemAvailable:"));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    match kib.is_some_and(|kib| kib << 10 > memory_size(&options.limits)) {
+        true => Upper::Memory,
+        false => Upper::Disk,
+    }
+}
 
 impl Inner {
     /// Makes a sandbox, or takes one that was made ahead.
@@ -71,7 +94,7 @@ impl Inner {
         let number = self.count.fetch_add(1, Ordering::Relaxed);
         let name = format!("{}-{number}", self.owner);
         // What it writes in memory needs no place on disk.
-        let directory = (options.upper == Upper::Disk).then(|| self.directory.join(&name));
+        let directory = (place(options) == Upper::Disk).then(|| self.directory.join(&name));
         let made = self.create_in(image, options, &name, directory.as_deref()).await;
         let shared = match made {
             Ok(shared) => Arc::new(shared),
@@ -96,9 +119,10 @@ impl Inner {
         directory: Option<&Path>,
     ) -> Result<Shared, SandboxError> {
         let limits = &options.limits;
-        if let Some(directory) = directory {
-            make_directories(directory)?;
-        }
+        let quota = match directory {
+            Some(directory) => self.make_directories(directory, limits.disk)?,
+            None => None,
+        };
         let cgroup = match self.cgroups.join() {
             Join::None => None,
             _ => Some(CgroupGuard(Some(self.cgroups.make(name, limits)?))),
@@ -133,6 +157,7 @@ impl Inner {
                 true => 0,
                 false => shift.unwrap_or(0),
             },
+            quota,
             cgroup: cgroup.map(CgroupGuard::keep),
             shift,
             free_at_start,
@@ -162,7 +187,7 @@ impl Inner {
             binds::prepare(&wanted, self.zygotes.userns.as_ref())?;
         let upper = match directory {
             Some(directory) => UpperPlan::Disk(self.below_home(directory)?),
-            None => UpperPlan::Memory(options.limits.disk.unwrap_or(MEMORY_UPPER)),
+            None => UpperPlan::Memory(memory_size(&options.limits)),
         };
         let create = Create {
             lowers: lowers.collect::<Result<_, _>>()?,
@@ -174,6 +199,32 @@ impl Inner {
             released: Vec::new(),
         };
         Ok((create, descriptors))
+    }
+
+    /// Makes a sandbox's directory and what is in it, within a quota if there can be one.
+    fn make_directories(
+        &self,
+        directory: &Path,
+        limit: Option<u64>,
+    ) -> Result<Option<Project>, SandboxError> {
+        let step = || SandboxError::step(format!("make {}", directory.display()));
+        let make = |path: &Path, mode| {
+            let made = rustix::fs::mkdir(path, Mode::from_raw_mode(0o700));
+            let made = match mode {
+                0o700 => made,
+                mode => made.and_then(|()| rustix::fs::chmod(path, Mode::from_raw_mode(mode))),
+            };
+            made.map_err(|errno| step()(errno.into()))
+        };
+        make(directory, 0o700)?;
+        let quota = match (&self.quotas, limit) {
+            (Some(quotas), Some(limit)) => Some(quotas.assign(directory, limit)?),
+            _ => None,
+        };
+        // The upper's own mode is that of the sandbox's root directory.
+        make(&directory.join("u"), 0o755)?;
+        make(&directory.join("w"), 0o700)?;
+        Ok(quota)
     }
 
     /// A path as the zygote's view of the home directory has it.
@@ -205,20 +256,4 @@ impl Drop for CgroupGuard {
             cgroup.remove();
         }
     }
-}
-
-fn make_directories(directory: &Path) -> Result<(), SandboxError> {
-    let make = |path: &Path, mode| {
-        rustix::fs::mkdir(path, Mode::from_raw_mode(0o700))?;
-        match mode {
-            0o700 => Ok(()),
-            mode => rustix::fs::chmod(path, Mode::from_raw_mode(mode)),
-        }
-    };
-    // The upper's own mode is that of the sandbox's root directory.
-    let made = make(directory, 0o700)
-        .and_then(|()| make(&directory.join("u"), 0o755))
-        .and_then(|()| make(&directory.join("w"), 0o700));
-    let step = || SandboxError::step(format!("make {}", directory.display()));
-    made.map_err(|errno| step()(errno.into()))
 }

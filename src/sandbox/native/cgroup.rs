@@ -277,6 +277,22 @@ impl Cgroup {
         self.joins.iter().map(AsFd::as_fd)
     }
 
+    /// Whether it can make its processes stand still. That of version 1 can too, but what it has
+    /// frozen cannot be killed: if we died meanwhile, it would stay.
+    pub(super) fn can_freeze(&self) -> bool {
+        self.trees.version == 2 && self.trees.memory.as_deref().is_some_and(v2::can_freeze)
+    }
+
+    /// Has its processes stand still, or go on, before long.
+    pub(super) fn freeze(&self, freeze: bool) -> io::Result<()> {
+        self.trees.memory.as_deref().map_or(Ok(()), |directory| v2::freeze(directory, freeze))
+    }
+
+    /// Whether all its processes stand still.
+    pub(super) fn is_frozen(&self) -> bool {
+        self.trees.memory.as_deref().is_some_and(v2::is_frozen)
+    }
+
     /// What the kernel counted so far.
     pub(super) fn facts(&self) -> Facts {
         let now = match self.trees.version {

@@ -44,7 +44,7 @@ impl Packet {
                 system_us: u64::MAX,
                 max_rss_kib: u64::MAX,
             }),
-            _ => InitReply::Stopped,
+            _ => InitReply::Stopped { done: number == 0 },
         };
         let bytes = super::proto::packed(&reply).expect("our own words can be written");
         Self { bytes, descriptors, file: None }
@@ -159,6 +159,7 @@ fn keeper(control: OwnedFd) -> Shared {
         zygote: None,
         directory: None,
         memory_upper: None,
+        quota: None,
         memory_shift: 0,
         cgroup: None,
         shift: None,

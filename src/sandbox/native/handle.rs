@@ -4,18 +4,25 @@
 use super::cgroup::{Cgroup, Facts};
 use super::launcher::Zygote;
 use super::proto::{EndedExec, Fault, InitReply, InitRequest, receive, send};
-use crate::model::Usage;
+use super::quota::Project;
+use crate::model::{Disk, DiskLimit, Usage};
 use crate::sandbox::{Limits, SandboxError};
 use rustix::io::Errno;
 use rustix::process::Signal;
 use std::collections::HashMap;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::oneshot;
+
+/// An upper in memory of which less than one part in so many is free has run short.
+const NEXT_TO_NONE: u64 = 8;
+
+/// How long it may take until everything in a cgroup stands.
+const FREEZING: Duration = Duration::from_secs(5);
 
 /// Why we ended a sandbox.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +62,10 @@ pub(super) struct Shared {
     pub(super) memory_upper: Option<OwnedFd>,
     /// The owners of the files there are those inside plus this much.
     pub(super) memory_shift: u32,
+    /// What the file system limits its files on disk by.
+    quota: Option<Project>,
+    /// Next to no room was left in memory at some moment.
+    ran_short: AtomicBool,
     /// Until it is cleared away.
     cgroup: Mutex<Option<Cgroup>>,
     /// Ids inside are these plus this much outside.
@@ -66,6 +77,8 @@ pub(super) struct Shared {
     pub(super) control: AsyncFd<OwnedFd>,
     /// The highest peak seen where there is no cgroup to tell it.
     pub(super) watched_peak: AtomicU64,
+    /// Held by whoever makes it stand still.
+    pub(super) standstill: tokio::sync::Mutex<()>,
     used: [AtomicU64; 2],
     waiting: Mutex<Waiting>,
     numbers: AtomicU64,
@@ -80,7 +93,7 @@ struct Waiting {
     over: bool,
     starts: HashMap<u64, oneshot::Sender<Result<Option<OwnedFd>, Fault>>>,
     ends: HashMap<u64, oneshot::Sender<EndedExec>>,
-    stops: Vec<oneshot::Sender<()>>,
+    stops: Vec<oneshot::Sender<bool>>,
 }
 
 /// Told when a command has started and when it has ended.
@@ -100,6 +113,7 @@ pub(super) struct Parts {
     pub(super) directory: Option<PathBuf>,
     pub(super) memory_upper: Option<OwnedFd>,
     pub(super) memory_shift: u32,
+    pub(super) quota: Option<Project>,
     pub(super) cgroup: Option<Cgroup>,
     pub(super) shift: Option<u32>,
     pub(super) free_at_start: u64,
@@ -119,6 +133,8 @@ impl Shared {
             directory: parts.directory,
             memory_upper: parts.memory_upper,
             memory_shift: parts.memory_shift,
+            quota: parts.quota,
+            ran_short: AtomicBool::new(false),
             cgroup: Mutex::new(parts.cgroup),
             shift: parts.shift,
             free_at_start: parts.free_at_start,
@@ -126,6 +142,7 @@ impl Shared {
             handed_over: OnceLock::new(),
             control: parts.control,
             watched_peak: AtomicU64::new(0),
+            standstill: tokio::sync::Mutex::default(),
             used: Default::default(),
             waiting: Mutex::default(),
             numbers: AtomicU64::new(1),
@@ -187,7 +204,33 @@ impl Shared {
         let (tell, told) = oneshot::channel();
         self.waiting().stops.push(tell);
         self.send(&InitRequest::Stop { stop }, &[]).await?;
-        told.await.map_err(|_| self.gone())
+        match told.await {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(SandboxError::step("make every process stand still")(
+                std::io::ErrorKind::TimedOut.into(),
+            )),
+            Err(_) => Err(self.gone()),
+        }
+    }
+
+    /// Makes everything in it stand still, or go on: by its cgroup where that can, else by signals.
+    pub(super) async fn freeze(&self, freeze: bool) -> Result<(), SandboxError> {
+        let of_cgroup = |ask: &dyn Fn(&Cgroup) -> bool| self.cgroup().as_ref().is_some_and(ask);
+        if !of_cgroup(&Cgroup::can_freeze) {
+            return self.stop(freeze).await;
+        }
+        let step = || SandboxError::step("freeze the cgroup of a sandbox");
+        let until = Instant::now() + FREEZING;
+        if !of_cgroup(&|cgroup| cgroup.freeze(freeze).is_ok()) {
+            return Err(step()(std::io::ErrorKind::NotFound.into()));
+        }
+        while of_cgroup(&Cgroup::is_frozen) != freeze {
+            if Instant::now() > until {
+                return Err(step()(std::io::ErrorKind::TimedOut.into()));
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        Ok(())
     }
 
     /// From now on it is somebody's: its time runs.
@@ -256,9 +299,9 @@ impl Shared {
                     let _ = tell.send(ended);
                 }
             }
-            InitReply::Stopped => {
+            InitReply::Stopped { done } => {
                 for tell in waiting.stops.drain(..) {
-                    let _ = tell.send(());
+                    let _ = tell.send(done);
                 }
             }
         }
@@ -328,11 +371,42 @@ impl Shared {
         *last
     }
 
-    /// Whether an upper in memory has no room left.
+    /// Whether it has no room left for what it writes.
     pub(super) fn is_disk_full(&self) -> bool {
-        self.memory_upper
-            .as_ref()
-            .and_then(|upper| rustix::fs::fstatvfs(upper).ok())
-            .is_some_and(|stat| stat.f_bavail == 0 || stat.f_ffree == 0)
+        match &self.memory_upper {
+            Some(upper) => self.look_at_memory(upper),
+            None => self.quota.as_ref().is_some_and(Project::is_full),
+        }
+    }
+
+    /// Whether an upper in memory has no room left. Remembers if there was next to none: a program
+    /// that fills it may have cleared away before anybody looks.
+    fn look_at_memory(&self, upper: &OwnedFd) -> bool {
+        let Ok(stat) = rustix::fs::fstatvfs(upper) else { return false };
+        let short = |free: u64, all: u64| free.saturating_mul(NEXT_TO_NONE) < all;
+        if short(stat.f_bavail, stat.f_blocks) || short(stat.f_ffree, stat.f_files) {
+            self.ran_short.store(true, Ordering::Relaxed);
+        }
+        stat.f_bavail == 0 || stat.f_ffree == 0
+    }
+
+    /// What keeps its files on disk within their limit.
+    pub(super) fn disk_limit(&self) -> DiskLimit {
+        match (&self.memory_upper, &self.quota, self.limits.disk) {
+            (Some(_), _, _) => DiskLimit::FileSystem,
+            (None, Some(_), _) => DiskLimit::Quota,
+            (None, None, Some(_)) => DiskLimit::Watch,
+            (None, None, None) => DiskLimit::Nothing,
+        }
+    }
+
+    /// Where its files are, and whether that was too little so far.
+    pub(super) fn disk(&self) -> Disk {
+        let in_memory = self.memory_upper.is_some();
+        self.is_disk_full();
+        let out_of_memory = self.end_reason() == Some(EndReason::Memory)
+            || (in_memory && self.read_facts().oom_kills > 0);
+        let ran_short = in_memory && (out_of_memory || self.ran_short.load(Ordering::Relaxed));
+        Disk { in_memory, limited_by: self.disk_limit(), ran_short }
     }
 }

@@ -1,7 +1,7 @@
 //! What processes that died left behind: found, and removed.
 
-use super::cgroup;
 use super::zygote::NAME;
+use super::{cgroup, quota};
 use crate::layers::remove_tree;
 use rustix::process::{Pid, Signal};
 use std::io;
@@ -72,7 +72,10 @@ pub(super) fn sweep(home: &Path) -> usize {
         Leftover::Process(pid) => Pid::from_raw(*pid)
             .is_some_and(|pid| rustix::process::kill_process(pid, Signal::KILL).is_ok()),
         Leftover::Cgroup(path) => cgroup::clear(path).is_ok(),
-        Leftover::Directory(path) => remove_tree(path).is_ok(),
+        Leftover::Directory(path) => {
+            quota::lift(path);
+            remove_tree(path).is_ok()
+        }
     });
     gone.count()
 }

@@ -50,6 +50,7 @@ mod pretend;
 mod probe;
 mod processes;
 mod proto;
+mod quota;
 mod reaper;
 mod root;
 mod sandbox;

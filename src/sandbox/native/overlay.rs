@@ -2,6 +2,7 @@
 
 use super::init::ROOT_AT;
 use super::proto::{At, Create, Fault, UpperPlan};
+use super::quota;
 use super::root::{HOME_AT, MEMORY_AT, Materials, clone_of};
 use super::sys::{self, MountChange};
 use super::ways::Way;
@@ -11,10 +12,6 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveM
 use std::ffi::CString;
 use std::fmt::Write as _;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-
-/// Bytes of an upper in memory for which it may have one file, and how many it may have at least.
-const INODE: u64 = 4 << 10;
-const FEWEST_INODES: u64 = 16 << 10;
 
 /// What the kernel takes of the options of `mount`, with the zero at their end.
 const PAGE: usize = 4096;
@@ -148,7 +145,7 @@ fn in_memory(size: u64, materials: &Materials) -> Result<Upper, Fault> {
     };
     set("size", &size.to_string())?;
     // An inode costs memory too, and nobody counts it where there is no cgroup.
-    set("nr_inodes", &(size / INODE).max(FEWEST_INODES).to_string())?;
+    set("nr_inodes", &quota::inodes(size).to_string())?;
     set("mode", "0700")?;
     if materials.userns.is_some() {
         // Else it would be its maker's, which the shift makes nobody's.

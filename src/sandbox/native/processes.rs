@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// How long stopped processes may take to stop.
-const STOPPING: Duration = Duration::from_millis(500);
+const STOPPING: Duration = Duration::from_secs(5);
 
 /// A process as its `/proc/<pid>/stat` tells.
 struct Seen {
@@ -56,23 +56,47 @@ fn descends(seen: &HashMap<i32, Seen>, process: i32, ancestor: Pid) -> bool {
     false
 }
 
-/// Stops every process but pid 1 and waits until they stand, or lets them go on.
-pub(super) fn stop_all(stop: bool) {
-    if !stop {
-        super::sys::kill_everyone(Signal::CONT.as_raw());
-        return;
-    }
+/// Stops every process but pid 1 and waits until they stand. Returns those that had been stopped
+/// before, and whether all stand now.
+pub(super) fn stop_all() -> (HashSet<i32>, bool) {
+    let before = all();
+    let stopped = before.iter().filter(|(_, about)| about.state == b'T').map(|(pid, _)| *pid);
+    let stopped = stopped.collect();
     super::sys::kill_everyone(Signal::STOP.as_raw());
     let started = Instant::now();
-    while started.elapsed() < STOPPING {
-        let moving = all()
-            .iter()
-            .any(|(pid, about)| *pid != 1 && !matches!(about.state, b'T' | b't' | b'Z' | b'X'));
-        if !moving {
-            return;
+    while !all_stand(&all()) {
+        if started.elapsed() > STOPPING {
+            return (stopped, false);
         }
-        std::thread::sleep(Duration::from_millis(2));
+        std::thread::sleep(Duration::from_millis(1));
     }
+    (stopped, true)
+}
+
+/// Lets every process go on but pid 1, which does, and those that had been stopped before.
+pub(super) fn let_go_on(stopped: &HashSet<i32>) {
+    for pid in all().into_keys().filter(|pid| *pid != 1 && !stopped.contains(pid)) {
+        if let Some(pid) = Pid::from_raw(pid) {
+            let _ = rustix::process::kill_process(pid, Signal::CONT);
+        }
+    }
+}
+
+/// Whether nothing moves but pid 1. A process that waits for its child of `vfork` does not until the
+/// child does.
+fn all_stand(seen: &HashMap<i32, Seen>) -> bool {
+    let stands = |state| matches!(state, b'T' | b't' | b'Z' | b'X');
+    seen.keys().filter(|pid| **pid != 1).all(|pid| {
+        let waits = || seen.values().any(|child| child.parent == *pid && stands(child.state));
+        states(*pid).into_iter().all(|state| stands(state) || (state == b'D' && waits()))
+    })
+}
+
+/// The states of all threads of a process: its own is that of its first thread alone.
+fn states(pid: i32) -> Vec<u8> {
+    let threads = fs_err::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let stats = threads.filter_map(|thread| fs_err::read(thread.path().join("stat")).ok());
+    stats.filter_map(|stat| parse(&String::from_utf8_lossy(&stat))).map(|seen| seen.state).collect()
 }
 
 /// Every process of the sandbox.

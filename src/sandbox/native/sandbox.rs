@@ -7,7 +7,7 @@ use super::keeper::{self, Order};
 use super::proto::{FileWork, Work};
 use super::{copy, stubs};
 use crate::layers::{ImageConfig, ImageKey, LayerKey, NewImage};
-use crate::model::{Digest, Outcome, Status, Usage};
+use crate::model::{Digest, Disk, Outcome, Status, Usage};
 use crate::sandbox::{
     Command, Content, Output, Process, Sandbox, SandboxError, SandboxOptions, Stdin,
 };
@@ -171,28 +171,19 @@ impl Sandbox for NativeSandbox {
             NewImage { key, parent: Some(self.image), config: config.clone(), binds: Vec::new() };
         if last {
             self.shared.end(EndReason::Asked);
-            self.inner.wait_for_end(&self.shared).await?;
-        } else {
-            self.shared.stop(true).await?;
         }
-        let (store, shared) = (self.inner.store.clone(), self.shared.clone());
-        let shown = self.shown.clone();
-        let taken = tokio::task::spawn_blocking(move || {
-            if last {
-                let removed = stubs::remove(&copy::upper_path(&shared)?, &shown);
-                removed.map_err(|errno| {
-                    SandboxError::step("take away the places of mounts")(errno.into())
-                })?;
-            }
-            copy::take(&store, &shared, image, copy::How { last, durable })
-        });
-        let taken = taken.await;
+        // In a task of its own: a caller who loses patience must not leave it standing still.
+        let (inner, shared) = (self.inner.clone(), self.shared.clone());
+        let taken = take(inner, shared, self.shown.clone(), (image, copy::How { last, durable }));
+        let taken = self.inner.tasks.spawn_on(taken, &self.inner.runtime).await;
         if last {
             self.finish(EndReason::Asked);
-        } else {
-            self.shared.stop(false).await?;
         }
         taken.map_err(|error| SandboxError::Protocol(format!("taking the layer: {error}")))?
+    }
+
+    fn disk(&self) -> Disk {
+        self.shared.disk()
     }
 
     async fn terminate(&self) -> Result<Usage, SandboxError> {
@@ -208,6 +199,38 @@ impl NativeSandbox {
             format!("snapshot {} {} {:?}", self.image, self.shared.name, jiff::Timestamp::now());
         LayerKey(Digest::of(what))
     }
+}
+
+/// Takes what a sandbox wrote, which has ended or is made to stand still for as long as that takes.
+async fn take(
+    inner: Arc<Inner>,
+    shared: Arc<Shared>,
+    shown: Vec<String>,
+    (image, how): (NewImage, copy::How),
+) -> Result<ImageKey, SandboxError> {
+    let _alone = shared.standstill.lock().await;
+    if how.last {
+        inner.wait_for_end(&shared).await?;
+    } else if let Err(error) = shared.freeze(true).await {
+        // What stands already must not stay so.
+        let _ = shared.freeze(false).await;
+        return Err(error);
+    }
+    let (store, of) = (inner.store.clone(), shared.clone());
+    let taken = tokio::task::spawn_blocking(move || {
+        if how.last {
+            let removed = stubs::remove(&copy::upper_path(&of)?, &shown);
+            removed.map_err(|errno| {
+                SandboxError::step("take away the places of mounts")(errno.into())
+            })?;
+        }
+        copy::take(&store, &of, image, how)
+    });
+    let taken = taken.await;
+    if !how.last {
+        shared.freeze(false).await?;
+    }
+    taken.map_err(|error| SandboxError::Protocol(format!("taking the layer: {error}")))?
 }
 
 /// An absolute path without a NUL in it. Where it leads is the sandbox's affair.

@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use rustix::pty::OpenptFlags;
 use rustix::termios::Winsize;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -24,13 +24,24 @@ struct Server {
     running: HashMap<i32, u64>,
     /// Where calls come from that the filter leaves to us: then root is the only user.
     calls: Option<OwnedFd>,
+    /// While every process is stopped by us: those that had been stopped before.
+    stopped: Option<HashSet<i32>>,
+    /// Commands that wait until processes go on.
+    held: Vec<(InitRequest, Vec<OwnedFd>)>,
 }
 
 /// Serves until the keeper closes the socket; returns the exit code.
 pub(super) fn serve(control: OwnedFd, null: OwnedFd, calls: Option<OwnedFd>) -> i32 {
     let Ok(children) = sys::signal_fd() else { return 2 };
-    let (spawner, running) = (Spawner::new(), HashMap::new());
-    let mut server = Server { control, null, spawner, running, calls };
+    let mut server = Server {
+        control,
+        null,
+        spawner: Spawner::new(),
+        running: HashMap::new(),
+        stopped: None,
+        held: Vec::new(),
+        calls,
+    };
     loop {
         let calls = server.calls.as_ref().unwrap_or(&children);
         let mut ready = [&server.control, &children, calls]
@@ -65,6 +76,11 @@ pub(super) fn serve(control: OwnedFd, null: OwnedFd, calls: Option<OwnedFd>) -> 
 impl Server {
     fn answer(&mut self, request: InitRequest, descriptors: Vec<OwnedFd>) -> Result<(), Errno> {
         match request {
+            // Whoever takes a snapshot relies on nothing moving.
+            InitRequest::Exec(_) if self.stopped.is_some() => {
+                self.held.push((request, descriptors));
+                Ok(())
+            }
             InitRequest::Exec(exec) => match self.exec(&exec, descriptors) {
                 Ok(terminal) => {
                     let terminal: Vec<_> = terminal.iter().map(AsFd::as_fd).collect();
@@ -78,9 +94,20 @@ impl Server {
                 self.signal(id, signal, tree);
                 Ok(())
             }
-            InitRequest::Stop { stop } => {
-                processes::stop_all(stop);
-                send(&self.control, &InitReply::Stopped, &[])
+            InitRequest::Stop { stop: true } => {
+                let (stopped, done) = processes::stop_all();
+                self.stopped = Some(stopped);
+                send(&self.control, &InitReply::Stopped { done }, &[])
+            }
+            InitRequest::Stop { stop: false } => {
+                if let Some(stopped) = self.stopped.take() {
+                    processes::let_go_on(&stopped);
+                }
+                send(&self.control, &InitReply::Stopped { done: true }, &[])?;
+                for (request, descriptors) in std::mem::take(&mut self.held) {
+                    self.answer(request, descriptors)?;
+                }
+                Ok(())
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use super::backend::Inner;
 use super::handle::{EndReason, Shared};
+use crate::model::DiskLimit;
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::path::Path;
@@ -43,6 +44,9 @@ pub(super) async fn watch(inner: Weak<Inner>) {
         measured.retain(|name, _| live.iter().any(|shared| shared.name == *name));
         let free = inner.free_bytes();
         for shared in live {
+            if shared.disk_limit() == DiskLimit::FileSystem {
+                shared.is_disk_full();
+            }
             let last = measured.get(&shared.name).copied();
             if !is_due(&shared, free, last) {
                 continue;
@@ -57,7 +61,7 @@ pub(super) async fn watch(inner: Weak<Inner>) {
 /// As long as the whole file system has not lost as much as one may write, measuring can wait.
 fn is_due(shared: &Shared, free: u64, last: Option<(Instant, Duration)>) -> bool {
     let Some(limit) = shared.limits.disk else { return false };
-    if shared.memory_upper.is_some() || shared.end_reason().is_some() {
+    if shared.disk_limit() != DiskLimit::Watch || shared.end_reason().is_some() {
         return false;
     }
     let (since, took) =

@@ -88,7 +88,7 @@ impl Bench {
         }
         let home = tempfile::tempdir_in(scratch()).unwrap();
         let store = Store::open(home.path()).unwrap();
-        let options = NativeOptions { helper: Some(helper()), avoid };
+        let options = NativeOptions { helper: Some(helper()), avoid, ..NativeOptions::default() };
         let backend = match NativeBackend::new(store, options) {
             Ok(backend) => backend,
             Err(error) => {

@@ -183,6 +183,20 @@ pub(super) fn restore(base: &Path) -> io::Result<()> {
     fs_err::remove_dir(aside)
 }
 
+/// Whether what is in a cgroup can be frozen.
+pub(super) fn can_freeze(directory: &Path) -> bool {
+    fs_err::metadata(directory.join("cgroup.freeze")).is_ok()
+}
+
+pub(super) fn freeze(directory: &Path, freeze: bool) -> io::Result<()> {
+    fs_err::write(directory.join("cgroup.freeze"), if freeze { "1" } else { "0" })
+}
+
+pub(super) fn is_frozen(directory: &Path) -> bool {
+    let events = fs_err::read_to_string(directory.join("cgroup.events")).unwrap_or_default();
+    super::keyed(&events, "frozen") == Some(1)
+}
+
 pub(super) fn limit(trees: &Trees, limits: &Limits) -> io::Result<()> {
     if let (Some(directory), Some(memory)) = (&trees.memory, limits.memory) {
         write_if_there(&directory.join("memory.max"), &memory.to_string())?;

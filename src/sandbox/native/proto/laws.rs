@@ -58,7 +58,7 @@ fn said_by_init() -> impl Strategy<Value = InitReply> {
             let [user_us, system_us, max_rss_kib] = numbers;
             InitReply::Ended(EndedExec { id, status, user_us, system_us, max_rss_kib })
         }),
-        any::<()>().prop_map(|()| InitReply::Stopped),
+        any::<bool>().prop_map(|done| InitReply::Stopped { done }),
     ]
 }
 

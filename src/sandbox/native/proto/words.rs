@@ -186,7 +186,8 @@ pub(in super::super) enum InitRequest {
         /// To every process it started, as far as can be told, not to its main process only.
         tree: bool,
     },
-    /// Stop (or let go on) every process but pid 1.
+    /// Stop (or let go on) every process but pid 1. Commands that are asked for while they stand are
+    /// started when they go on.
     Stop {
         /// Stop, not go on.
         stop: bool,
@@ -277,7 +278,10 @@ pub(in super::super) enum InitReply {
     /// A command's main process has ended.
     Ended(EndedExec),
     /// Every process has been stopped or let go on.
-    Stopped,
+    Stopped {
+        /// They all stand, or go, as was asked.
+        done: bool,
+    },
 }
 
 /// How a command ended.

@@ -4,12 +4,16 @@
 
 mod notify;
 mod process;
+mod quota;
 mod spawn;
 
 pub(super) use notify::{Call, answer_call, install_asking_filter, next_call, still_waits};
 pub(super) use process::{
     CloneRequest, Cloned, block_signals, clone_process, exit_now, fork, kill_everyone,
     reset_sigchld, reset_signals, signal_fd, wait_any,
+};
+pub(super) use quota::{
+    QuotaLimit, enforces_project_quota, project_of, project_usage, set_project, set_project_quota,
 };
 pub(super) use spawn::{Spawn, Spawner};
 
