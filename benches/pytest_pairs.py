@@ -47,7 +47,7 @@ def prepare(folder, package, python):
     with tarfile.open(archive) as sdist:
         sdist.extractall(folder, filter="data")
     source = next(path for path in folder.iterdir() if (path / "tests").is_dir())
-    run(*pip, "install", "pytest", *NEEDS.get(name, []), source)
+    run(*pip, "install", "pytest<9", *NEEDS.get(name, []), source)
     done.write_text(f"{package}\n{source}\n")
     return source
 
