@@ -73,7 +73,7 @@ impl Store {
             ..LayerRecord::new(key, used.entries)
         };
         self.write_record(directory, &layer)?;
-        self.rename_into(directory, &key)
+        self.rename_into(directory, &key).map(drop)
     }
 
     fn place_shared(
@@ -98,8 +98,9 @@ impl Store {
         self.await_room(loose + sharing.fresh + records, below)?;
         let handle = fs_err::File::open(directory)?;
         rustix::fs::syncfs(&handle).map_err(StoreError::call("sync", directory))?;
-        self.pool().add(&sharing)?;
-        self.rename_into(directory, &key)?;
+        if self.rename_into(directory, &key)? {
+            self.pool().add(&sharing, directory, &self.layer_home(&key))?;
+        }
         record::sync_directory(&self.layers_path())
     }
 
@@ -111,13 +112,15 @@ impl Store {
     }
 
     /// Renames a layer into its place. One that is there and good stays; one that is there and
-    /// cannot be trusted makes way.
-    fn rename_into(&self, from: &Path, key: &LayerKey) -> Result<(), StoreError> {
+    /// cannot be trusted makes way. Whether it was this one that came to the place.
+    fn rename_into(&self, from: &Path, key: &LayerKey) -> Result<bool, StoreError> {
         let to = &self.layer_home(key);
         for _ in 0..3 {
             match rustix::fs::rename(from, to) {
-                Ok(()) => return Ok(()),
-                Err(Errno::EXIST | Errno::NOTEMPTY) if self.layer(key)?.is_some() => return Ok(()),
+                Ok(()) => return Ok(true),
+                Err(Errno::EXIST | Errno::NOTEMPTY) if self.layer(key)?.is_some() => {
+                    return Ok(false);
+                }
                 Err(Errno::EXIST | Errno::NOTEMPTY) => self.discard(to)?,
                 Err(error) => return Err(StoreError::call("rename a layer to", to)(error)),
             }

@@ -5,7 +5,7 @@
 //! attributes. Because the path is part of it, no inode is ever met at two paths of an image: `tar`
 //! and `cp` inside see no hard links. What one can see is that a file has more links than names.
 //!
-//! A file enters the pool when it is safe on disk. One that no layer has any more has one link left;
+//! A file enters the pool when its layer is in place and safe on disk. One that no layer has any more has one link left;
 //! it is removed with the last layer that had it, or by the next prune.
 
 use super::StoreError;
@@ -82,15 +82,20 @@ impl Pool {
         Ok(sharing)
     }
 
-    /// Takes the new files of a layer into the pool. They must be safe on disk.
-    pub(super) fn add(&self, sharing: &Sharing) -> Result<(), StoreError> {
+    /// Takes the new files of a layer into the pool, which was made in `from` and is now in `to`.
+    /// They must be safe on disk.
+    pub(super) fn add(&self, sharing: &Sharing, from: &Path, to: &Path) -> Result<(), StoreError> {
         for (file, place) in &sharing.new {
+            let file = &to.join(file.strip_prefix(from).expect("files of a layer are in it"));
             if let Some(parent) = place.parent().filter(|parent| !parent.exists()) {
                 fs_err::create_dir_all(parent)?;
             }
             match rustix::fs::link(file, place) {
-                // Another layer brought the same just now; or it cannot be linked: it stays alone.
-                Ok(()) | Err(Errno::EXIST | Errno::PERM | Errno::MLINK | Errno::ACCESS) => {}
+                // Another layer brought the same just now; it cannot be linked, and stays alone; or the
+                // layer was evicted at once.
+                Ok(())
+                | Err(Errno::EXIST | Errno::PERM | Errno::MLINK | Errno::ACCESS | Errno::NOENT) => {
+                }
                 Err(error) => return Err(StoreError::call("link", file)(error)),
             }
         }

@@ -318,7 +318,7 @@ fn damaged_and_foreign_archives_are_refused_and_leave_nothing() {
     climbing.last_mut().unwrap().1 = br#"[{"Config":"../../etc/passwd","Layers":[]}]"#.to_vec();
     let hostile = docker_files(&[tar_of(&["ok"]), b"no tar".repeat(512)]);
     let cases = [
-        ("layer", change(docker_files(&layers()), &first, flip), "unpacked digest"),
+        ("layer", change(docker_files(&layers()), &first, flip), "unpacked, is damaged"),
         ("blob", change(oci_files(&layers(), <[u8]>::to_vec), &first_blob, flip), "its digest is"),
         ("config", change(docker_files(&layers()), ".json", flip), "damaged"),
         ("missing", archive_of(&without), "layer.tar is missing"),
