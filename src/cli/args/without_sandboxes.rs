@@ -13,7 +13,7 @@ Examples:
   evalrun grade reports/nightly -d verified --validated reports/gold/gold.gold.json --json
 
 Read are runs of evalrun, and any folder in swebench's layout, of any model, with
-<run>/<model>/<instance>/test_output.txt or, of old versions, <instance>.<model>.eval.log.";
+<run>/MODEL/INSTANCE/test_output.txt or, of old versions, <instance>.<model>.eval.log.";
 
 const CONVERT_EXAMPLES: &str = "\
 Examples:
@@ -39,7 +39,7 @@ line. With --jsonl a line may have `hex`, the log's bytes in hexadecimal, in pla
 #[derive(Debug, Default, Args, Serialize)]
 #[command(after_help = GRADE_EXAMPLES)]
 pub(in crate::cli) struct GradeArgs {
-    /// The run: its folder, or any above <model>/<instance>/test_output.txt
+    /// The run: its folder, or any above MODEL/INSTANCE/test_output.txt
     #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
     #[serde(skip)]
     pub(in crate::cli) path: PathBuf,
@@ -62,7 +62,7 @@ pub(in crate::cli) struct GradeArgs {
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     #[serde(skip)]
     pub(in crate::cli) validated: Option<PathBuf>,
-    /// Where the reports go [default: <report-dir>/<run>-graded]
+    /// Where the reports go [default: RUN-graded in the report folder]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     #[serde(skip)]
     pub(in crate::cli) to: Option<PathBuf>,
