@@ -4,13 +4,13 @@
 
 use super::proto::FileWork;
 use fs_err as fs;
-use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, Stat, openat2};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Uid, openat2};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// The first line of what [`FileWork::Send`] sends.
 pub(super) const TREE_HEADER: &str = "tree";
@@ -93,9 +93,46 @@ fn unpack(path: &Path) -> Result<(), FileError> {
     archive.set_overwrite(true);
     archive.set_unpack_xattrs(true);
     // As Docker does it. Where there is one id only, all is that one's.
-    archive.set_preserve_ownerships(many_ids());
-    archive.unpack(path)?;
+    let owned = many_ids();
+    let mut directories = Vec::new();
+    for entry in archive.entries()? {
+        let entry = entry?;
+        match entry.header().entry_type() {
+            tar::EntryType::Directory => directories.push(entry),
+            _ => unpack_entry(path, entry, owned)?,
+        }
+    }
+    // The deepest first, and after what is in them: they may be closed to whoever writes.
+    directories.sort_by(|a, b| b.path_bytes().cmp(&a.path_bytes()));
+    directories.into_iter().try_for_each(|directory| unpack_entry(path, directory, owned))
+}
+
+fn unpack_entry<R: Read>(
+    top: &Path,
+    mut entry: tar::Entry<'_, R>,
+    owned: bool,
+) -> Result<(), FileError> {
+    let header = entry.header().clone();
+    let target = top.join(entry.path()?.components().filter_map(plain).collect::<PathBuf>());
+    let unpacked = entry.unpack_in(top)?;
+    // An archive need not say whose its files are.
+    let (Ok(uid), Ok(gid)) = (header.uid(), header.gid()) else { return Ok(()) };
+    if !owned || !unpacked || header.entry_type() == tar::EntryType::Link {
+        return Ok(());
+    }
+    let number = |id: u64| u32::try_from(id).map_err(|_| FileError::Why("an owner is no number"));
+    let (uid, gid) = (Uid::from_raw(number(uid)?), Gid::from_raw(number(gid)?));
+    rustix::fs::chownat(CWD, &target, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+    if header.entry_type() != tar::EntryType::Symlink {
+        // A change of owner takes set-user-id away.
+        rustix::fs::chmod(&target, Mode::from_raw_mode(header.mode()? & 0o7777))?;
+    }
     Ok(())
+}
+
+/// The part of a path that leads further down, as the unpacker goes by it.
+fn plain(part: Component<'_>) -> Option<Component<'_>> {
+    matches!(part, Component::Normal(_)).then_some(part)
 }
 
 /// Whether files can belong to more than one user.
