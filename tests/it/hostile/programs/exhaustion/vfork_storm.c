@@ -2,8 +2,9 @@
  * does: starts short-lived processes as fast as it can
  * limits: pids=64
  * time: 3
- * ends: timed-out
- * may hit: pids
+ * ends: timed-out or signal 9
+ * may hit: pids memory
+ * why: what has ended is freed late where the machine is busy, and counts as memory until then
  */
 int main(void) {
     for (int i = 0; i < 8; i++) if (fork() == 0) break;
