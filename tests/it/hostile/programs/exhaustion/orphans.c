@@ -1,7 +1,7 @@
 /*
  * does: makes thousands of orphans that end at once, which pid 1 must reap
  * limits: pids=64
- * may hit: pids
+ * may hit: pids memory
  * then: works
  */
 int main(void) {

@@ -4,7 +4,6 @@
  * time: 3
  * ends: timed-out or signal 9
  * may hit: pids memory
- * why: what has ended is freed late where the machine is busy, and counts as memory until then
  */
 int main(void) {
     for (int i = 0; i < 8; i++) if (fork() == 0) break;
