@@ -3,6 +3,7 @@
 
 use super::lock::{self, UseGuard};
 use super::{ImageKey, LayerKey, NewImage, Store, StoreError, remove_tree};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -58,8 +59,12 @@ impl Workshop {
                 if !entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
                     continue;
                 }
-                if let Some(guard) = lock::try_exclusive(&entry.path().join("lock"))? {
-                    dead.push((entry.path(), guard));
+                match lock::try_exclusive(&entry.path().join("lock")) {
+                    Ok(Some(guard)) => dead.push((entry.path(), guard)),
+                    Ok(None) => {}
+                    // Whose it was has just removed it.
+                    Err(StoreError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}
+                    Err(error) => return Err(error),
                 }
             }
         }
