@@ -51,7 +51,14 @@ pub(crate) fn command_of_one(home: &Path) -> Command {
     }
     let mut command = Command::new(tests);
     command.uid(USER).gid(USER).current_dir(&cache).env_clear();
-    for kept in ["PATH", "CI", "EVALRUN_TIME_FACTOR", "EVALRUN_REPEAT", "EVALRUN_HOSTILE"] {
+    for kept in [
+        "PATH",
+        "CI",
+        "EVALRUN_TIME_FACTOR",
+        "EVALRUN_REPEAT",
+        "EVALRUN_HOSTILE",
+        "EVALRUN_TEST_HOSTILE",
+    ] {
         command.envs(std::env::var_os(kept).map(|value| (kept, value)));
     }
     command
