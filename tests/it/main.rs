@@ -21,6 +21,7 @@ mod kill_resume;
 mod layers;
 mod mini;
 mod ordinary;
+mod registry;
 mod rootless;
 mod run;
 mod store;
