@@ -1,7 +1,9 @@
 //! What can be typed: every command and flag, and nothing of what they do.
 
+mod judging;
 mod without_sandboxes;
 
+pub(super) use judging::JudgingArgs;
 pub(super) use without_sandboxes::{
     BenchGradeArgs, ConvertArgs, ExplainArgs, GradeArgs, ParseArgs,
 };
@@ -314,6 +316,9 @@ pub(super) struct RunArgs {
     #[arg(long, help_heading = "Run")]
     #[serde(skip_serializing_if = "is_false")]
     pub(super) rerun_changed: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) judging: JudgingArgs,
     /// How often trouble of our own is tried again
     #[arg(long, value_name = "N", help_heading = "Run")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -37,6 +37,7 @@ fn text_of(account: &Account) -> String {
     );
     list("what did not apply:", &account.rejected);
     list("evidence of trouble in the environment:", &account.evidence);
+    list("signs of forging:", &account.signs);
     list("notes:", &account.notes);
     let _ = writeln!(text, "\nfiles: {}", account.place.display());
     text

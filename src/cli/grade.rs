@@ -121,6 +121,7 @@ fn show(
                     "attempt": one.key.attempt,
                     "verdict": one.kind(),
                     "infra_evidence": one.evidence,
+                    "integrity": one.integrity,
                     "notes": one.evaluation.notes,
                 })
             })

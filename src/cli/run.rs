@@ -93,6 +93,8 @@ fn plan(
                 ..SandboxOptions::default()
             },
             timeout: Duration::from_secs(settings.timeout),
+            policy: settings.integrity.into(),
+            canary: settings.canary,
             assets: HashMap::new(),
         },
         parallel: settings.parallel(),

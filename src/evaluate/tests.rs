@@ -72,6 +72,8 @@ async fn check_on(
     let options = EvalOptions {
         sandbox: SandboxOptions { upper, ..SandboxOptions::default() },
         timeout: Duration::from_secs(60),
+        policy: Default::default(),
+        canary: false,
         assets: HashMap::new(),
     };
     let task = Task { instance: &instance, prediction: &prediction };
@@ -251,6 +253,8 @@ async fn a_sandbox_that_cannot_be_made_is_our_trouble() {
     let options = EvalOptions {
         sandbox: SandboxOptions::default(),
         timeout: Duration::from_secs(60),
+        policy: Default::default(),
+        canary: false,
         assets: HashMap::new(),
     };
     let task = Task { instance: &instance, prediction: &prediction };

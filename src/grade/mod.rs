@@ -21,7 +21,9 @@ mod tests;
 pub(crate) use tests::instance as tests_instance;
 
 pub use infra::{Evidence, InfraSignature, Tier, Witness, evidence, infra_signature};
-pub use integrity::{Integrity, MAX_SIGNS, Sign, Trust, integrity};
+pub use integrity::{
+    Integrity, MAX_SIGNS, Sign, Traces, Trust, enforce, integrity, without_runner_files,
+};
 pub use older::{is_older, older};
 pub use parsers::{
     Parsed, StatusMap, Subject, is_parser, parse, parser_names, pattern_problem, result_file,

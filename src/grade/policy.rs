@@ -2,9 +2,13 @@
 
 use super::{Graded, grade, official, reading};
 use crate::model::{EvalType, Instance, KilledBy, Outcome, Section, Status, Verdict};
+use serde::{Deserialize, Serialize};
 
 /// Whose verdict is asked for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
+#[serde(rename_all = "snake_case")]
 pub enum Policy {
     /// The incumbent's, by the text of the log, its holes included; each hole that a resolved
     /// verdict went through is named in the notes.
@@ -17,7 +21,7 @@ pub enum Policy {
 }
 
 /// Judges the log of a prediction whose tests were reached, by this policy. What a strict policy
-/// makes of signs of forging is for whoever looks for them.
+/// makes of signs of forging is [`super::enforce`]'s.
 #[must_use]
 pub fn grade_by(policy: Policy, instance: &Instance, log: &[u8], section: &Section) -> Graded {
     if policy != Policy::Official {

@@ -123,6 +123,8 @@ impl Settings {
             ("network", format!("{:?}", self.network), format!("{:?}", now.network)),
             ("place of a sandbox's files", format!("{:?}", self.upper), format!("{:?}", now.upper)),
             ("environment", format!("{:?}", self.env), format!("{:?}", now.env)),
+            ("policy of verdicts", format!("{:?}", self.policy), format!("{:?}", now.policy)),
+            ("canary", self.canary.to_string(), now.canary.to_string()),
             ("time-out", format!("{:?}", self.timeout), format!("{:?}", now.timeout)),
         ];
         for (name, before, now) in parts {

@@ -1,7 +1,7 @@
 //! What is written down of a run: a closed list of events, and the header that says what the run
 //! is.
 
-use crate::grade::Evidence;
+use crate::grade::{Evidence, Integrity, Policy};
 use crate::layers::ImageKey;
 use crate::model::{
     Digest, DigestBuilder, EnvSpec, Evaluation, InfraCause, Instance, InstanceId, Prediction,
@@ -97,6 +97,9 @@ pub struct Evaluated {
     /// What speaks for trouble of the environment where a patch is not resolved. Advice only.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub evidence: Vec<Evidence>,
+    /// Whether its results can be trusted; nothing is said where no test ran, or nobody asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub integrity: Option<Integrity>,
     /// The files left in the prediction's directory.
     pub files: BTreeMap<String, Digest>,
 }
@@ -183,6 +186,12 @@ pub struct Settings {
     pub env: BTreeMap<String, String>,
     /// How long tests may take.
     pub timeout: Duration,
+    /// Whose verdict is asked for.
+    #[serde(default)]
+    pub policy: Policy,
+    /// Whether the runner is tried on tests whose results are known.
+    #[serde(default)]
+    pub canary: bool,
 }
 
 /// What is kept of an instance: enough to report on it, and to see what changed.

@@ -3,13 +3,14 @@
 //! evaluation is read again from the journal where it is wanted.
 
 use super::{Evaluated, Event, Header, InfraSign, Place};
+use crate::grade::{Integrity, Trust};
 use crate::layers::ImageKey;
 use crate::model::{
     InfraCause, Phase, PredictionKey, Status as ExitStatus, TestLists, Usage, Verdict, VerdictKind,
 };
 use crate::model::{KilledBy, TestsReport};
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 /// Where a run stands.
@@ -71,6 +72,10 @@ pub struct Done {
     pub reported: bool,
     /// A sign of a broken environment in the logs.
     pub sign: Option<InfraSign>,
+    /// How far its results can be trusted, where that was looked at.
+    pub trust: Option<Trust>,
+    /// What speaks against them, each reason once.
+    pub doubts: Vec<String>,
     /// The expected tests in numbers, where they could be judged.
     pub tests: Option<TestCounts>,
     /// The round that gave the verdict; 0 if nothing ran.
@@ -216,6 +221,8 @@ impl Done {
             cause,
             reported: reported(verdict),
             sign: evaluated.sign.clone(),
+            trust: evaluated.integrity.as_ref().map(|found| found.trust),
+            doubts: evaluated.integrity.as_ref().map(doubts).unwrap_or_default(),
             tests: verdict.tests().map(TestCounts::of),
             round: evaluated.round,
             phases: evaluation.phases.clone(),
@@ -225,6 +232,12 @@ impl Done {
             place,
         }
     }
+}
+
+fn doubts(integrity: &Integrity) -> Vec<String> {
+    let against = integrity.signs.iter().filter(|sign| sign.trust > Trust::Clean);
+    let reasons: BTreeSet<&str> = against.map(|sign| sign.reason.as_str()).collect();
+    reasons.into_iter().map(str::to_owned).collect()
 }
 
 impl TestCounts {

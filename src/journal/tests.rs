@@ -47,6 +47,8 @@ fn header() -> Header {
             upper: crate::sandbox::Upper::Disk,
             env: BTreeMap::new(),
             timeout: Duration::from_secs(1800),
+            policy: Default::default(),
+            canary: false,
         },
         instances: IDS.into_iter().map(fact).collect(),
         predictions: predictions
@@ -66,11 +68,13 @@ fn evaluated(key: PredictionKey, verdict: Verdict) -> Event {
             phases: vec![(Phase::Test, Duration::from_millis(5))],
             usage: Usage { peak_memory: 7, ..Usage::default() },
             disk: None,
+            probes: Default::default(),
             notes: vec!["a note".to_owned()],
         },
         sign: None,
         log_sign: None,
         evidence: Vec::new(),
+        integrity: None,
         files: BTreeMap::from([("eval.sh".to_owned(), Digest::of("x"))]),
     }))
 }

@@ -1,6 +1,6 @@
 //! What we conclude of a prediction.
 
-use super::{Disk, Outcome, Usage};
+use super::{Disk, Outcome, Probes, Usage};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -251,6 +251,9 @@ pub struct Evaluation {
     /// Where it kept what it wrote; nothing is said if there was none.
     #[serde(default)]
     pub disk: Option<Disk>,
+    /// What was tried beside the official run.
+    #[serde(default, skip_serializing_if = "Probes::is_empty")]
+    pub probes: Probes,
     /// What a reader of the verdict should know (limits not enforced, unknown statuses, …).
     pub notes: Vec<String>,
 }

@@ -33,6 +33,8 @@ pub struct Account {
     pub rejected: Vec<String>,
     /// Evidence of trouble in the environment.
     pub evidence: Vec<String>,
+    /// Signs that its results are not what they seem.
+    pub signs: Vec<String>,
     /// Remarks of the verdict.
     pub notes: Vec<String>,
     /// Where the files are.
@@ -105,9 +107,26 @@ fn of(found: &Found) -> Result<Account, RegradeError> {
         log: part,
         rejected,
         evidence: evidence.into_iter().map(line).collect(),
+        signs: signs(found),
         notes: known.notes,
         place: found.place.clone(),
     })
+}
+
+/// Signs of forging, as its report has them.
+fn signs(found: &Found) -> Vec<String> {
+    let text = fs_err::read(found.directory().join("report.json")).unwrap_or_default();
+    let report: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let integrity = &report[found.key.instance_id.as_str()]["evalrun"]["integrity"];
+    let word = |sign: &Value, key: &str| sign[key].as_str().unwrap_or_default().to_owned();
+    let signs = integrity["signs"].as_array().into_iter().flatten();
+    let against = signs.filter(|sign| sign["trust"] != "clean");
+    against
+        .map(|sign| {
+            let (trust, reason) = (word(sign, "trust"), word(sign, "reason"));
+            format!("{reason} ({trust}): {}", word(sign, "evidence"))
+        })
+        .collect()
 }
 
 /// What is on record of a verdict.

@@ -53,6 +53,13 @@ impl Found {
         Ok((read(&self.place.join(TEST_LOG))?, instance_log))
     }
 
+    /// The patch; empty where it was not kept.
+    #[must_use]
+    pub fn patch(&self) -> String {
+        let bytes = fs_err::read(self.place.join(PATCH)).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+
     /// The directory its report belongs into.
     #[must_use]
     pub fn directory(&self) -> &Path {

@@ -10,11 +10,11 @@ mod tests;
 pub use account::{Account, account};
 pub use find::{Found, Logged, find};
 
-use crate::grade::{self, Policy, Tier, evidence, infra_signature};
+use crate::grade::{self, Graded, Policy, Tier, Traces, evidence, infra_signature};
 use crate::journal::{Evaluated, InfraSign, JournalError};
 use crate::model::{
-    Evaluation, InfraCause, Instance, InstanceId, KilledBy, LimitsHit, Outcome, Section, Status,
-    Usage, Verdict,
+    Evaluation, InfraCause, Instance, InstanceId, KilledBy, LimitsHit, Outcome, Probes, Section,
+    Status, Usage, Verdict,
 };
 use rayon::prelude::*;
 use std::collections::{BTreeMap, HashMap};
@@ -67,8 +67,33 @@ fn judge(found: &Found, instance: &Instance, policy: Policy) -> Evaluated {
     };
     let log = log.unwrap_or_default();
     let mut evaluated = evaluated(found, evaluation);
+    let patch = found.patch();
+    trust(&mut evaluated, (instance, &patch, policy), &log);
     look(&mut evaluated, &log, &instance_log);
     evaluated
+}
+
+/// Whether the results can be trusted, and what the policy makes of it: the patch was applied, so
+/// that its own code may have had a hand in them.
+pub(crate) fn trust(
+    evaluated: &mut Evaluated,
+    (instance, patch, policy): (&Instance, &str, Policy),
+    log: &[u8],
+) {
+    let evaluation = &mut evaluated.evaluation;
+    let ran = !matches!(evaluation.verdict, Verdict::EmptyPatch | Verdict::Infra { .. });
+    if !ran || policy == Policy::Official {
+        return;
+    }
+    let (section, probes) = (evaluation.section.as_ref(), &evaluation.probes);
+    let integrity = grade::integrity(instance, Traces { patch, log, section, probes });
+    let mut graded = Graded {
+        verdict: evaluation.verdict.clone(),
+        notes: std::mem::take(&mut evaluation.notes),
+    };
+    grade::enforce(policy, &integrity, &mut graded);
+    (evaluation.verdict, evaluation.notes) = (graded.verdict, graded.notes);
+    evaluated.integrity = Some(integrity);
 }
 
 /// The signs and the evidence that logs hold, for a verdict that is not the best.
@@ -150,8 +175,16 @@ fn timed_out(log: &[u8]) -> bool {
 }
 
 fn plain(verdict: Verdict, section: Option<Section>, notes: Vec<String>) -> Evaluation {
-    let usage = Usage::default();
-    Evaluation { verdict, section, applied_by: None, phases: Vec::new(), usage, disk: None, notes }
+    Evaluation {
+        verdict,
+        section,
+        applied_by: None,
+        phases: Vec::new(),
+        usage: Usage::default(),
+        disk: None,
+        probes: Probes::default(),
+        notes,
+    }
 }
 
 fn infra(found: &Found, reason: &str, detail: &str) -> Evaluated {
@@ -167,6 +200,7 @@ fn evaluated(found: &Found, evaluation: Evaluation) -> Evaluated {
         sign: None,
         log_sign: None,
         evidence: Vec::new(),
+        integrity: None,
         files: BTreeMap::new(),
     }
 }

@@ -72,7 +72,7 @@ impl<'a> TestsStatus<'a> {
 }
 
 fn own_block(evaluated: &Evaluated) -> Value {
-    let Evaluation { verdict, section, applied_by, phases, usage, disk, notes } =
+    let Evaluation { verdict, section, applied_by, phases, usage, disk, probes, notes } =
         &evaluated.evaluation;
     let mut block = Map::new();
     block.insert("verdict".to_owned(), verdict.name().into());
@@ -108,6 +108,12 @@ fn own_block(evaluated: &Evaluated) -> Value {
     block.insert("infra_evidence".to_owned(), json!(evaluated.evidence));
     if let Some(disk) = disk {
         block.insert("disk".to_owned(), json!(disk));
+    }
+    if let Some(integrity) = &evaluated.integrity {
+        block.insert("integrity".to_owned(), json!(integrity));
+    }
+    if !probes.is_empty() {
+        block.insert("probes".to_owned(), json!(probes));
     }
     block.insert("notes".to_owned(), json!(notes));
     Value::Object(block)

@@ -32,6 +32,8 @@ pub fn manifest(state: &RunState) -> String {
         "predictions": models,
         "settings": {
             "timeout_seconds": header.settings.timeout.as_secs_f64(),
+            "integrity": header.settings.policy,
+            "canary": header.settings.canary,
             "network": header.settings.network,
             "upper": header.settings.upper,
             "env": header.settings.env,

@@ -1,6 +1,7 @@
 //! The whole run in numbers, of all models and attempts.
 
 use super::{Summary, summary};
+use crate::grade::Trust;
 use crate::journal::{Done, RunState};
 use crate::model::{PredictionKey, VerdictKind};
 use serde::Serialize;
@@ -43,7 +44,10 @@ pub struct ModelReport {
     pub attempts: u32,
     /// The incumbent's report of the first attempts.
     pub summary: Summary,
-    /// What needs a person's eye: not resolved for another reason than its tests, by prediction.
+    /// How many can be trusted how far, of those whose tests ran.
+    pub trust: BTreeMap<Trust, usize>,
+    /// What needs a person's eye, by prediction: not resolved for another reason than its tests, or
+    /// resolved or forged with something that speaks against it.
     pub remarks: Vec<Remark>,
 }
 
@@ -115,6 +119,7 @@ impl ModelReport {
             counts: Counts::default(),
             attempts: 0,
             summary: Summary::default(),
+            trust: BTreeMap::new(),
             remarks: Vec::new(),
         }
     }
@@ -124,8 +129,21 @@ impl ModelReport {
         self.counts.add(done);
         let Some(done) = done else { return };
         let plain = [VerdictKind::Resolved, VerdictKind::Unresolved, VerdictKind::EmptyPatch];
-        if !plain.contains(&done.kind) {
-            self.remarks.push(Remark { key: key.clone(), kind: done.kind, why: done.why.clone() });
+        if let Some(trust) = done.trust {
+            *self.trust.entry(trust).or_default() += 1;
+        }
+        let why = match done.trust {
+            // Who is not resolved has nothing from being suspicious.
+            Some(Trust::Suspicious) if done.kind != VerdictKind::Resolved => None,
+            Some(trust) if trust > Trust::Clean => {
+                Some(format!("{}: {}", trust.name(), done.doubts.join(", ")))
+            }
+            _ => None,
+        };
+        if !plain.contains(&done.kind) || why.is_some() {
+            let why = [done.why.clone(), why].into_iter().flatten().collect::<Vec<_>>();
+            let why = (!why.is_empty()).then(|| why.join("; "));
+            self.remarks.push(Remark { key: key.clone(), kind: done.kind, why });
         }
     }
 }

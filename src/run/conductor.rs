@@ -386,6 +386,7 @@ fn evaluated(key: PredictionKey, round: u32, evaluation: Evaluation) -> Event {
         sign: None,
         log_sign: None,
         evidence: Vec::new(),
+        integrity: None,
         files: BTreeMap::new(),
     }))
 }

@@ -85,6 +85,8 @@ fn header(plan: &RunPlan, jobs: &dyn Jobs) -> Header {
             upper: sandbox.upper,
             env: sandbox.env.clone(),
             timeout: plan.options.timeout,
+            policy: plan.options.policy,
+            canary: plan.options.canary,
         },
         instances,
         predictions: plan.predictions.iter().map(PredictionFacts::of).collect(),

@@ -71,9 +71,10 @@ pub(crate) async fn work(shared: Arc<Shared>, job: Job, image: ImageKey) -> Ende
         sign: None,
         log_sign: None,
         evidence: Vec::new(),
+        integrity: None,
         files: BTreeMap::new(),
     };
-    Ended { job, evaluated: finish(&shared, evaluated, &dir).await, starved }
+    Ended { job, evaluated: finish(&shared, job, evaluated, &dir).await, starved }
 }
 
 async fn evaluate(shared: &Shared, job: Job, image: &ImageKey, dir: &Path) -> Evaluation {
@@ -109,14 +110,16 @@ fn own_fault(evaluation: Evaluation, waited: f64) -> (Evaluation, bool) {
 
 /// Looks at what was left, and writes the report. The report is there before the verdict is
 /// journaled, so a verdict that counts always has it.
-async fn finish(shared: &Shared, evaluated: Evaluated, dir: &Path) -> Evaluated {
+async fn finish(shared: &Arc<Shared>, job: Job, evaluated: Evaluated, dir: &Path) -> Evaluated {
     let permit = shared.readers.clone().acquire_owned().await;
-    let dir = dir.to_owned();
+    let (dir, plan) = (dir.to_owned(), shared.clone());
     let kept = (evaluated.key.clone(), evaluated.round);
     let done = tokio::task::spawn_blocking(move || {
         let _permit = permit;
         let mut evaluated = evaluated;
-        match look(&mut evaluated, &dir).and_then(|()| write_report(&evaluated, &dir)) {
+        match look(&plan.plan, job, &mut evaluated, &dir)
+            .and_then(|()| write_report(&evaluated, &dir))
+        {
             Ok(()) => evaluated,
             Err(error) => Evaluated {
                 evaluation: infra("report_write_failed", error.to_string()),
@@ -131,21 +134,25 @@ async fn finish(shared: &Shared, evaluated: Evaluated, dir: &Path) -> Evaluated 
         sign: None,
         log_sign: None,
         evidence: Vec::new(),
+        integrity: None,
         files: BTreeMap::new(),
     })
 }
 
-fn look(evaluated: &mut Evaluated, dir: &Path) -> io::Result<()> {
+fn look(plan: &RunPlan, job: Job, evaluated: &mut Evaluated, dir: &Path) -> io::Result<()> {
     for name in FILES {
         if let Some(mut file) = open(&dir.join(name))? {
             evaluated.files.insert(name.to_owned(), Digest::of_reader(&mut file)?);
         }
     }
+    let log = read(&dir.join("test_output.txt"))?;
+    let instance = &plan.dataset.instances[job.instance];
+    let patch = plan.predictions[job.prediction].patch.as_deref().unwrap_or_default();
+    regrade::trust(evaluated, (instance, patch, plan.options.policy), &log);
     let verdict = &evaluated.evaluation.verdict;
     if matches!(verdict, Verdict::Resolved { .. } | Verdict::EmptyPatch) {
         return Ok(());
     }
-    let log = read(&dir.join("test_output.txt"))?;
     regrade::look(evaluated, &log, &read(&dir.join("run_instance.log"))?);
     Ok(())
 }

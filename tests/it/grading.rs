@@ -1,8 +1,10 @@
 //! The graders on the real logs and rows of the test data.
 
-use evalrun::grade::{Subject, Trust, decode, grade, integrity, official, parse, script};
+use evalrun::grade::{
+    Integrity, Subject, Traces, Trust, decode, grade, integrity, official, parse, script,
+};
 use evalrun::model::{
-    EvalType, Instance, InstanceId, LimitsHit, LogProblem, Outcome, Section, Status, Usage,
+    EvalType, Instance, InstanceId, LimitsHit, LogProblem, Outcome, Probes, Section, Status, Usage,
     Verdict, VerdictKind,
 };
 use serde_json::Value;
@@ -241,6 +243,11 @@ fn every_published_script_is_cut_into_three_parts() {
     }
 }
 
+fn signs(instance: &Instance, patch: &str, log: &[u8], section: &Section) -> Integrity {
+    let probes = Probes::default();
+    integrity(instance, Traces { patch, log, section: Some(section), probes: &probes })
+}
+
 /// What honest patches look like: none may be called forged, and few suspicious.
 #[test]
 fn honest_patches_and_logs_are_clean() {
@@ -271,7 +278,7 @@ fn honest_patches_and_logs_are_clean() {
         patches.push((row.clone(), patch));
     }
     for (row, patch) in &patches {
-        let found = integrity(&instance(row), patch, b"", &nothing);
+        let found = signs(&instance(row), patch, b"", &nothing);
         if found.trust != Trust::Clean {
             odd.push(format!("patch for {}: {:?}", row["instance_id"], found.signs));
         }
@@ -285,7 +292,7 @@ fn honest_patches_and_logs_are_clean() {
         let failed = decode(&log).contains(">>>>> Some Tests Failed");
         let (start, end) = (part.start as u64, part.end as u64);
         let section = Section::Supervised { start, end, outcome: outcome(i32::from(failed)) };
-        let mut found = integrity(&instance(row), "", &log, &section);
+        let mut found = signs(&instance(row), "", &log, &section);
         // These logs hold the old harness's own closing line, and one a runner that crashed.
         found.signs.retain(|sign| {
             !sign.evidence.starts_with(">>>>> ") && sign.reason != "failed_status_without_failure"

@@ -123,6 +123,8 @@ fn plan(reports: &Path, patches: &[(&str, &str)]) -> RunPlan {
         options: EvalOptions {
             sandbox: SandboxOptions::default(),
             timeout: Duration::from_secs(60),
+            policy: Default::default(),
+            canary: false,
             assets: HashMap::new(),
         },
         parallel: 4,
@@ -210,6 +212,8 @@ fn all_resolved(ids: &[String]) -> RunState {
             upper: Upper::Disk,
             env: BTreeMap::new(),
             timeout: Duration::ZERO,
+            policy: Default::default(),
+            canary: false,
         },
         instances: facts,
         predictions: ids.iter().rev().map(|name| PredictionFacts::of(&prediction(name))).collect(),
@@ -227,11 +231,13 @@ fn all_resolved(ids: &[String]) -> RunState {
                 phases: vec![],
                 usage: Usage::default(),
                 disk: None,
+                probes: Default::default(),
                 notes: vec![],
             },
             sign: None,
             log_sign: None,
             evidence: Vec::new(),
+            integrity: None,
             files: BTreeMap::new(),
         }));
         state.apply(at, &event, Place { offset: 0, length: 0 }).unwrap();

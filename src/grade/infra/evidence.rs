@@ -189,6 +189,7 @@ mod tests {
             phases: Vec::new(),
             usage: Usage::default(),
             disk: None,
+            probes: Default::default(),
             notes: Vec::new(),
         }
     }

@@ -224,6 +224,8 @@ fn plan(reports: &Path, ids: &[&str]) -> RunPlan {
         options: EvalOptions {
             sandbox: SandboxOptions::default(),
             timeout: Duration::from_secs(60),
+            policy: Default::default(),
+            canary: false,
             assets: HashMap::new(),
         },
         parallel: 4,
