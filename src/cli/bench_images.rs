@@ -7,6 +7,7 @@ use crate::layers::{Registry, Store, remove_tree};
 use anyhow::{Context as _, anyhow};
 use futures_util::future::try_join_all;
 use serde_json::json;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tokio::process::Command;
 
@@ -30,9 +31,14 @@ pub(super) fn run(args: &BenchImagesArgs, session: &Session) -> Result<u8, Failu
 async fn measure(args: &BenchImagesArgs, session: &Session) -> Result<u8, Failure> {
     let mut rounds = Vec::new();
     for _ in 0..args.rounds.max(1) {
-        let ours = ours(&args.images, session).await?;
+        forget(&args.images).await?;
+        let store = Bench::new(session)?;
+        let ours = store.ours(&args.images, session).await?;
         let dockers = dockers(&args.images).await?;
         rounds.push((ours, dockers));
+        // Not earlier: file systems are slow to make files where many have been removed just now.
+        store.remove()?;
+        forget(&args.images).await?;
     }
     let median = |time: &dyn Fn(&(Times, Times)) -> Duration| {
         let mut times: Vec<_> = rounds.iter().map(time).map(|time| time.as_secs_f64()).collect();
@@ -60,18 +66,26 @@ async fn measure(args: &BenchImagesArgs, session: &Session) -> Result<u8, Failur
     Ok(exit::FINISHED)
 }
 
-/// Pulls into a store that is made for it and removed.
-async fn ours(images: &[String], session: &Session) -> Result<Times, Failure> {
-    let home = session.settings.home()?;
-    fs_err::create_dir_all(&home).map_err(Failure::input)?;
-    let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&home);
-    let folder = folder.map_err(Failure::broken)?.keep();
-    let store = Store::open(&folder).map_err(Failure::broken)?;
-    let registry = session.settings.registries(&store, None)?;
-    let times = pull_all(images, &registry).await;
-    drop((registry, store));
-    remove_tree(&folder).map_err(Failure::broken)?;
-    times
+/// A store that is made for a round.
+struct Bench(PathBuf);
+
+impl Bench {
+    fn new(session: &Session) -> Result<Self, Failure> {
+        let home = session.settings.home()?;
+        fs_err::create_dir_all(&home).map_err(Failure::input)?;
+        let folder = tempfile::Builder::new().prefix("bench-").tempdir_in(&home);
+        Ok(Self(folder.map_err(Failure::broken)?.keep()))
+    }
+
+    async fn ours(&self, images: &[String], session: &Session) -> Result<Times, Failure> {
+        let store = Store::open(&self.0).map_err(Failure::broken)?;
+        let registry = session.settings.registries(&store, None)?;
+        pull_all(images, &registry).await
+    }
+
+    fn remove(self) -> Result<(), Failure> {
+        remove_tree(&self.0).map_err(Failure::broken)
+    }
 }
 
 async fn pull_all(images: &[String], registry: &Registry) -> Result<Times, Failure> {
@@ -85,15 +99,12 @@ async fn pull_all(images: &[String], registry: &Registry) -> Result<Times, Failu
 
 /// Has the daemon pull what it does not have, all at once as we do.
 async fn dockers(images: &[String]) -> Result<Times, Failure> {
-    forget(images).await?;
     let (first, others) = images.split_first().expect("clap asks for one at least");
     let began = Instant::now();
     docker_pull(first).await?;
     let first = began.elapsed();
     try_join_all(others.iter().map(|name| docker_pull(name))).await?;
-    let times = Times { first, others: began.elapsed() - first };
-    forget(images).await?;
-    Ok(times)
+    Ok(Times { first, others: began.elapsed() - first })
 }
 
 async fn docker_pull(name: &str) -> Result<(), Failure> {

@@ -17,7 +17,6 @@ pub(super) fn set(
     (images, instances): (&Images, &[Instance]),
     terminal: &Terminal,
 ) -> Result<(), Failure> {
-    store.set_budget(budget);
     let Some(limit) = budget else { return Ok(()) };
     let estimate = images.estimate(instances).map_err(Failure::broken)?;
     if let Some((name, known)) = estimate.largest.filter(|(_, known)| *known > limit) {
@@ -46,5 +45,5 @@ pub(super) fn set(
         }
     }
     terminal.say(&text);
-    Ok(())
+    store.set_budget(budget).map_err(Failure::broken)
 }

@@ -117,6 +117,7 @@ impl ImageError {
                 SandboxError::Store(error) => error.downcast_ref(),
                 _ => None,
             },
+            Self::Registry(error) => error.of_store(),
             _ => None,
         };
         matches!(error, Some(StoreError::OverBudget { .. }))

@@ -25,6 +25,14 @@ pub enum ImagePolicy {
 /// is made of have been tried for half a minute each.
 const PAUSES: [Duration; 2] = [Duration::from_secs(5), Duration::from_secs(30)];
 
+/// An image made way for others before it could be used.
+pub(super) fn gone(name: &str) -> ImageError {
+    ImageError::Root {
+        root: name.to_owned(),
+        why: "it made way for others again and again; raise --disk-budget".to_owned(),
+    }
+}
+
 impl Inner {
     /// Whether the image of an instance is to be pulled now.
     pub(super) fn is_pulled(&self, instance: &Instance) -> bool {
@@ -51,8 +59,14 @@ impl Inner {
         Ok(())
     }
 
-    /// Pulls an image and gives it to the back-end.
+    /// Pulls an image when it is its turn, and gives it to the back-end.
     pub(super) async fn pull(&self, name: &str) -> Result<ReadyImage, ImageError> {
+        let pulled = self.in_turn(|| self.pull_now(name)).await?;
+        pulled.ok_or_else(|| gone(name))
+    }
+
+    /// Pulls an image and gives it to the back-end; `None`: it was evicted at once.
+    pub(super) async fn pull_now(&self, name: &str) -> Result<Option<ReadyImage>, ImageError> {
         let registry = self.options.registry.as_ref().expect("whoever pulls has looked");
         let mut pauses = PAUSES.iter();
         let pulled = loop {
@@ -68,14 +82,17 @@ impl Inner {
             }
         };
         let hold = self.hold(pulled.key).await?.map(Arc::new);
+        if hold.is_none() && self.store.has_budget() {
+            return Ok(None);
+        }
         self.hand_over(pulled.key).await?;
-        Ok(ReadyImage {
+        Ok(Some(ReadyImage {
             key: pulled.key,
             name: pulled.name,
             built: 0,
             digest: format!("sha256:{}", pulled.key),
             _hold: hold,
-        })
+        }))
     }
 
     /// Gives an image of the store to a back-end that keeps its images elsewhere.

@@ -59,11 +59,27 @@ impl Inner {
             // What is above stands on what is below: if the top is there, all is.
             return Ok(before);
         }
+        let made = self.in_turn(|| self.make_layers(plan, spec)).await?;
+        made.ok_or_else(|| StoreError::NoSuchImage(plan.key()).into())
+    }
+
+    /// Makes an image when it is its turn; again and alone if there was no room, or if `work` says
+    /// by `None` that something was evicted meanwhile. Must not be called within itself.
+    pub(super) async fn in_turn<T, F>(&self, work: impl Fn() -> F) -> Result<Option<T>, ImageError>
+    where
+        F: Future<Output = Result<Option<T>, ImageError>>,
+    {
         let mut alone = self.is_tight().await?;
-        for _ in 0..TRIES {
+        for _ in 0..=TRIES {
             let _turn = self.room.turn(alone).await;
-            match self.make_layers(plan, spec).await {
-                Ok(Some(made)) => return Ok(made),
+            self.make_way(alone).await?;
+            let before = self.placed().await?;
+            match work().await {
+                Ok(Some(made)) => {
+                    let added = self.placed().await?.saturating_sub(before);
+                    self.room.largest.fetch_max(added, Ordering::Relaxed);
+                    return Ok(Some(made));
+                }
                 Ok(None) => {}
                 // Others who make images hold what they need. Alone it may fit.
                 Err(error) if !alone && error.is_over_budget() => {}
@@ -71,9 +87,22 @@ impl Inner {
             }
             alone = true;
         }
-        self.make_layers(plan, spec)
-            .await?
-            .ok_or_else(|| StoreError::NoSuchImage(plan.key()).into())
+        Ok(None)
+    }
+
+    /// Makes room for an image as large as the largest so far, and waits for it if nobody else makes
+    /// images. That there is none is found when there is something to be placed.
+    async fn make_way(&self, alone: bool) -> Result<(), ImageError> {
+        let largest = self.room.largest.load(Ordering::Relaxed);
+        if largest == 0 || !self.store.has_budget() {
+            return Ok(());
+        }
+        let store = self.store.clone();
+        self.blocking(move || match alone {
+            true => store.wait_for_room(largest).map(drop),
+            false => store.make_room(largest).map(drop),
+        })
+        .await
     }
 
     /// `None`: a layer was evicted before the next stood on it.
@@ -83,7 +112,6 @@ impl Inner {
         spec: &EnvSpec,
     ) -> Result<Option<Made>, ImageError> {
         let mut made = Made { built: 0, hold: None };
-        let before = self.used().await?;
         for (n, layer) in plan.layers.iter().enumerate() {
             let key = ImageKey::from(layer.key);
             let there = self.has(key).await?;
@@ -104,8 +132,6 @@ impl Inner {
             }
             made.hold = hold.map(Arc::new);
         }
-        let added = self.used().await?.saturating_sub(before);
-        self.room.largest.fetch_max(added, Ordering::Relaxed);
         Ok(Some(made))
     }
 
@@ -118,10 +144,13 @@ impl Inner {
         Ok(largest == 0 || room.used + largest * (builders + 1) > room.limit)
     }
 
-    /// What the store takes; nothing where there is no budget and nobody asks.
-    async fn used(&self) -> Result<u64, ImageError> {
+    /// Bytes of what is in its place in the store; nothing where there is no budget and nobody asks.
+    async fn placed(&self) -> Result<u64, ImageError> {
+        if !self.store.has_budget() {
+            return Ok(0);
+        }
         let store = self.store.clone();
-        Ok(self.blocking(move || store.room()).await?.map_or(0, |room| room.used))
+        self.blocking(move || store.bytes()).await
     }
 
     async fn blocking<T: Send + 'static>(

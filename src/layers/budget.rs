@@ -1,14 +1,25 @@
 //! A bound on what the store takes on disk: what was not used for longest makes room for what is
 //! new. What is held stays, and so does what was brought in by hand, which nobody could make again.
+//!
+//! What is being made counts as well: layers that are unpacked, what sandboxes write, work trees.
+//! Nobody knows how large it becomes, so it is watched, and room is made ahead of it.
 
-use super::{ImageKey, LayerKey, Store, StoreError, StoredImage, TagOrigin, contents, lock};
+use super::{ImageKey, LayerKey, Store, StoreError, StoredImage, TagOrigin, contents, lock, usage};
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 /// How long to wait before it is looked again whether something was let go.
 const PAUSE: Duration = Duration::from_millis(200);
+/// How often it is looked how much is being made, at most.
+const LOOK: Duration = Duration::from_millis(100);
+/// A look may take this part of the time.
+const LOOKING: u32 = 6;
+/// The part of the budget that is kept free ahead of what is being made, and its bound in bytes:
+/// what a disk takes between two looks.
+const AHEAD: (u64, u64) = (12, 256 << 20);
 
 /// The bound, and who waits for room.
 #[derive(Debug, Default)]
@@ -17,6 +28,16 @@ pub(super) struct Budget {
     /// One evicts at a time.
     evicting: Mutex<()>,
     waiting: AtomicBool,
+    /// What is in its place, in bytes on disk, as last counted.
+    counted: AtomicU64,
+    watched: AtomicBool,
+}
+
+impl Budget {
+    /// So much has come to its place since it was counted.
+    pub(super) fn count(&self, bytes: u64) {
+        self.counted.fetch_add(bytes, Ordering::Relaxed);
+    }
 }
 
 /// Takes the waiter's place, and gives it back when dropped.
@@ -33,7 +54,7 @@ impl Drop for Waiting<'_> {
 pub struct Room {
     /// What it may take.
     pub limit: u64,
-    /// What it takes.
+    /// What it takes, with what is being made.
     pub used: u64,
 }
 
@@ -44,10 +65,54 @@ impl Room {
 }
 
 impl Store {
-    /// Bounds what layers and images may take on disk, from now on and for this process; `None`:
-    /// no bound. What is there already and too much goes when the next is added.
-    pub fn set_budget(&self, bytes: Option<u64>) {
+    /// Bounds what layers and images may take on disk, and what is being made of them, from now on
+    /// and for this process; `None`: no bound. A thread watches it; what is there already and too
+    /// much goes at its first look.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn set_budget(&self, bytes: Option<u64>) -> Result<(), StoreError> {
         *self.budget().limit.lock().expect("no holder panics") = bytes;
+        if bytes.is_none() || self.budget().watched.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let weak = self.downgrade();
+        let watch = move || {
+            while let Some(store) = weak() {
+                let began = Instant::now();
+                if let Err(error) = store.keep_ahead() {
+                    tracing::debug!("the disk budget cannot be looked after: {error}");
+                }
+                drop(store);
+                std::thread::sleep(LOOK.max(began.elapsed() * LOOKING));
+            }
+        };
+        std::thread::Builder::new().name("budget".to_owned()).spawn(watch)?;
+        Ok(())
+    }
+
+    /// Makes room ahead of what is being made.
+    fn keep_ahead(&self) -> Result<(), StoreError> {
+        let Some(limit) = *self.budget().limit.lock().expect("no holder panics") else {
+            return Ok(());
+        };
+        let making = self.in_the_making()?;
+        let (part, most) = AHEAD;
+        let ahead = if making > 0 { (limit / part).min(most) } else { 0 };
+        let counted = self.budget().counted.load(Ordering::Relaxed);
+        if counted == 0 || counted + making + ahead > limit {
+            self.make_room(ahead)?;
+        }
+        Ok(())
+    }
+
+    /// Bytes on disk of what is not in its place yet: layers in the making, what sandboxes have
+    /// written to disk, and what builds have put aside, of this process and of others.
+    fn in_the_making(&self) -> Result<u64, StoreError> {
+        let mut places: Vec<PathBuf> = self.workshops()?;
+        // Of the back-end and of who builds; they are on the same disk.
+        places.extend(["sandboxes-v1", "scratch-v1"].map(|name| self.home().join(name)));
+        usage::of_trees_alone(&places)
     }
 
     /// Whether it has a budget.
@@ -62,7 +127,10 @@ impl Store {
     /// Its files cannot be read.
     pub fn room(&self) -> Result<Option<Room>, StoreError> {
         let limit = *self.budget().limit.lock().expect("no holder panics");
-        limit.map(|limit| Ok(Room { limit, used: self.bytes()? })).transpose()
+        let Some(limit) = limit else { return Ok(None) };
+        let placed = self.bytes()?;
+        self.budget().counted.store(placed, Ordering::Relaxed);
+        Ok(Some(Room { limit, used: placed + self.in_the_making()? }))
     }
 
     /// Evicts until there is room for so many bytes more, as far as that can be done now; returns
@@ -81,6 +149,7 @@ impl Store {
             // Another process needs everything where it is.
             return Ok(room.lacks(needed));
         }
+        self.sweep()?;
         self.pool().sweep()?;
         self.evict_unneeded()?;
         let mut kept = BTreeSet::new();
@@ -97,12 +166,29 @@ impl Store {
         }
     }
 
+    /// Makes room for so many bytes and waits for it while images are held in this process; false
+    /// if there is none all the same. Blocks.
+    ///
+    /// # Errors
+    /// Trouble with files.
+    pub fn wait_for_room(&self, bytes: u64) -> Result<bool, StoreError> {
+        match self.await_room((bytes, bytes), &[]) {
+            Ok(()) => Ok(true),
+            Err(StoreError::OverBudget { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Makes room for a layer that is about to be placed on these, and waits for it while other
-    /// images are held in this process.
-    pub(super) fn await_room(&self, needed: u64, layers: &[LayerKey]) -> Result<(), StoreError> {
+    /// images are held in this process. Of its bytes some are on disk already.
+    pub(super) fn await_room(
+        &self,
+        (needed, more): (u64, u64),
+        layers: &[LayerKey],
+    ) -> Result<(), StoreError> {
         let mut waiting = None;
         loop {
-            let lacking = self.make_room(needed)?;
+            let lacking = self.make_room(more)?;
             if lacking == 0 {
                 return Ok(());
             }

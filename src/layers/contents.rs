@@ -1,7 +1,7 @@
 //! What is in a layer: taken when it is committed, written down beside its files, and compared when
 //! the store is verified.
 
-use super::{StoreError, hashing, names};
+use super::{StoreError, hashing, names, usage};
 use crate::model::{Digest, DigestBuilder};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsString;
@@ -73,17 +73,8 @@ fn is_zero(size: &u64) -> bool {
 /// `deep`: with the digests of content and attributes.
 pub(super) fn take(root: &Path, deep: bool) -> Result<Vec<Found>, StoreError> {
     let mut found = Vec::new();
-    for entry in walkdir::WalkDir::new(root).max_open(64) {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) if error.io_error().is_some_and(is_denied) => continue,
-            Err(error) => return Err(std::io::Error::from(error).into()),
-        };
-        let metadata = match entry.metadata() {
-            Ok(metadata) => metadata,
-            Err(error) if error.io_error().is_some_and(is_denied) => continue,
-            Err(error) => return Err(std::io::Error::from(error).into()),
-        };
+    for seen in usage::walk(root) {
+        let (entry, metadata) = seen?;
         let name = entry.path().strip_prefix(root).expect("the walk stays below its start");
         found.push(Found::of(name, entry.path().to_owned(), &metadata));
     }

@@ -130,6 +130,11 @@ impl Holds {
 }
 
 impl Store {
+    /// No image is made of these layers, which were put in their places for one.
+    pub(super) fn let_go(&self, layers: &[LayerKey]) {
+        self.holds().unpin(layers);
+    }
+
     /// Keeps an image in its place until the hold is dropped, and notes that it is used now; `None`
     /// if it is not here whole.
     ///

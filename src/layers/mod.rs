@@ -7,6 +7,7 @@ mod budget;
 mod contents;
 mod cost;
 mod decompress;
+mod disk;
 mod error;
 mod export;
 mod hashing;

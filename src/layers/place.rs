@@ -65,7 +65,7 @@ impl Store {
         below: &[LayerKey],
     ) -> Result<(), StoreError> {
         let used = usage::of_tree(&directory.join("fs"))?;
-        self.await_room(used.bytes + RECORDS, below)?;
+        self.await_room((used.bytes + RECORDS, RECORDS), below)?;
         let layer = LayerRecord {
             bytes: used.bytes,
             loose: used.bytes,
@@ -73,6 +73,7 @@ impl Store {
             ..LayerRecord::new(key, used.entries)
         };
         self.write_record(directory, &layer)?;
+        self.budget().count(used.bytes);
         self.rename_into(directory, &key).map(drop)
     }
 
@@ -95,9 +96,10 @@ impl Store {
         };
         self.write_record(directory, &layer)?;
         let records = cost::flat(directory)? + sharing.folders + RECORDS;
-        self.await_room(loose + sharing.fresh + records, below)?;
-        let handle = fs_err::File::open(directory)?;
-        rustix::fs::syncfs(&handle).map_err(StoreError::call("sync", directory))?;
+        let more = sharing.folders + RECORDS;
+        self.await_room((loose + sharing.fresh + records, more), below)?;
+        self.budget().count(loose + sharing.fresh + records);
+        self.sync()?;
         if self.rename_into(directory, &key)? {
             self.pool().add(&sharing, directory, &self.layer_home(&key))?;
         }

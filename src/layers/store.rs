@@ -1,6 +1,7 @@
 //! The store: layers and images on disk, shared by processes.
 
 use super::budget::Budget;
+use super::disk::Disk;
 use super::hold::Holds;
 use super::lock::{self, UseGuard};
 use super::pool::Pool;
@@ -31,6 +32,7 @@ struct Inner {
     pool: Pool,
     holds: Holds,
     budget: Budget,
+    disk: Disk,
 }
 
 /// `layers-v1/store.json`.
@@ -62,6 +64,7 @@ impl Store {
             pool: Pool::new(&layers),
             holds: Holds::default(),
             budget: Budget::default(),
+            disk: Disk::default(),
             home,
             layers,
             images,
@@ -334,6 +337,22 @@ impl Store {
 
     pub(super) fn budget(&self) -> &Budget {
         &self.inner.budget
+    }
+
+    /// A way to this store for who does not keep it.
+    pub(super) fn downgrade(&self) -> impl Fn() -> Option<Self> + Send + use<> {
+        let weak = Arc::downgrade(&self.inner);
+        move || weak.upgrade().map(|inner| Self { inner })
+    }
+
+    /// Waits until all that was written to the store is on the disk.
+    pub(super) fn sync(&self) -> Result<(), StoreError> {
+        self.inner.disk.sync(&self.inner.layers)
+    }
+
+    /// The workshops of all processes.
+    pub(super) fn workshops(&self) -> Result<Vec<PathBuf>, StoreError> {
+        self.inner.workshop.all()
     }
 
     /// The lock of those who need everything where it is.

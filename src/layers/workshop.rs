@@ -49,18 +49,26 @@ impl Workshop {
         Ok((directory, guard))
     }
 
+    /// The workshops of all processes, dead ones too.
+    pub(super) fn all(&self) -> Result<Vec<PathBuf>, StoreError> {
+        let mut all = Vec::new();
+        for entry in fs_err::read_dir(&self.layers)? {
+            let entry = entry?;
+            if entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
+                all.push(entry.path());
+            }
+        }
+        Ok(all)
+    }
+
     /// Removes the workshops of processes that are no more; returns how many.
     pub(super) fn sweep(&self) -> Result<usize, StoreError> {
         let mut dead = Vec::new();
         {
             let _quiet = lock::exclusive(&sweep_lock(&self.layers))?;
-            for entry in fs_err::read_dir(&self.layers)? {
-                let entry = entry?;
-                if !entry.file_name().as_encoded_bytes().starts_with(PREFIX.as_bytes()) {
-                    continue;
-                }
-                match lock::try_exclusive(&entry.path().join("lock")) {
-                    Ok(Some(guard)) => dead.push((entry.path(), guard)),
+            for path in self.all()? {
+                match lock::try_exclusive(&path.join("lock")) {
+                    Ok(Some(guard)) => dead.push((path, guard)),
                     Ok(None) => {}
                     // Whose it was has just removed it.
                     Err(StoreError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {}

@@ -3,6 +3,7 @@
 use crate::cli::evalrun;
 use crate::mini::sandboxes_work;
 use serde_json::Value;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -156,4 +157,90 @@ fn images_are_listed_removed_and_looked_through() {
     works(home.path(), &["images", "rm", name]);
     assert!(!works(home.path(), &["images", "list"]).contains(name));
     works(home.path(), &["images", "verify"]);
+}
+
+/// Tasks whose images have so many megabytes each that they share with no other.
+fn large_tasks(folder: &Path, megabytes: u32, count: u32) {
+    let mini = Path::new(env!("CARGO_MANIFEST_DIR")).join("datasets/mini");
+    let rows = fs_err::read_to_string(mini.join("rows.jsonl")).unwrap();
+    let row: Value = serde_json::from_str(rows.lines().next().unwrap()).unwrap();
+    let mut rows = String::new();
+    let mut envs = "repo = \"mini/textkit\"\n".to_owned();
+    for version in 1..=count {
+        let mut row = row.clone();
+        row["instance_id"] = format!("mini__large-{version}").into();
+        row["version"] = version.to_string().into();
+        rows += &format!("{row}\n");
+        envs += &format!(
+            "[[env]]\nversions = [\"{version}\"]\nbase = \"host\"\ntools = [\"git\", \"patch\", \
+             \"python3\"]\nsource = \"dir:{}\"\ntest_command = \"python3 tests/run.py\"\n\
+             log_parser = \"parse_log_pytest\"\npre_install = [\"mkdir /opt/large\", \
+             \"for n in $(seq {megabytes}); do head -c 1000000 /dev/urandom \
+             >/opt/large/{version}.$n; sleep 0.02; done\"]\n",
+            mini.join("repos/textkit").display()
+        );
+    }
+    fs_err::create_dir_all(folder.join("envs")).unwrap();
+    fs_err::write(folder.join("rows.jsonl"), rows).unwrap();
+    fs_err::write(folder.join("envs/mini__textkit.toml"), envs).unwrap();
+    let about = "name = \"large\"\nrows = \"rows.jsonl\"\nenvs = \"envs\"\n";
+    fs_err::write(folder.join("dataset.toml"), about).unwrap();
+}
+
+/// Bytes on disk below a store's home, each file once.
+fn on_disk(home: &Path) -> u64 {
+    let mut seen = std::collections::HashSet::new();
+    walkdir::WalkDir::new(home)
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| entry.metadata().ok())
+        .filter(|metadata| seen.insert(metadata.ino()))
+        .map(|metadata| metadata.blocks() * 512)
+        .sum()
+}
+
+#[test]
+fn a_run_stays_under_a_budget_that_is_smaller_than_its_images() {
+    let home = tempfile::tempdir().unwrap();
+    if !sandboxes_work(home.path()) {
+        return;
+    }
+    let tasks = tempfile::tempdir().unwrap();
+    large_tasks(tasks.path(), 24, 7);
+    let reports = tempfile::tempdir().unwrap();
+    let dataset = tasks.path().to_str().unwrap().to_owned();
+    let reports_path = reports.path().to_str().unwrap().to_owned();
+    let budget = 80 << 20;
+    let mut peak = 0;
+    let output = std::thread::scope(|scope| {
+        let args = [
+            "run",
+            "--dataset",
+            &dataset,
+            "--predictions",
+            "gold",
+            "--parallel",
+            "2",
+            "--disk-budget",
+            "80M",
+            "--report-dir",
+            &reports_path,
+        ];
+        let home = home.path();
+        let run = scope.spawn(move || evalrun(home, &args));
+        while !run.is_finished() {
+            peak = peak.max(on_disk(home));
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        run.join().unwrap()
+    });
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{said}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains('7'), "{said}");
+    assert!(peak > budget / 2 && peak <= budget, "{peak} bytes at most, {budget} are allowed");
+    let list = works(home.path(), &["images", "list", "--json"]);
+    let list: Value = serde_json::from_str(&list).unwrap();
+    let named = list.as_array().unwrap().iter().filter(|image| image["names"][0].is_array());
+    assert!(named.count() < 4, "{list}");
+    works(home.path(), &["images", "verify", "--quiet"]);
 }

@@ -19,8 +19,8 @@ mod tree;
 mod words;
 
 use super::scratch::Scratch;
-use super::{ImageError, ImageEvent, Images, Inner, ReadyImage, build, once};
-use crate::layers::{ImageConfig, ImageKey, LayerKey, Platform};
+use super::{ImageError, ImageEvent, Images, Inner, ReadyImage, build, once, pulled};
+use crate::layers::{ImageConfig, ImageHold, ImageKey, LayerKey, Platform};
 use crate::model::{Digest, DigestBuilder};
 use crate::sandbox::Root;
 use fs_err as fs;
@@ -29,7 +29,7 @@ use parse::{Dockerfile, Instruction, Stage, Wrong};
 use state::{Arguments, State};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 use words::Words;
@@ -64,7 +64,21 @@ impl Images {
         &self,
         wanted: &DockerfileBuild,
     ) -> Result<ReadyImage, ImageError> {
+        let built = self.0.in_turn(|| self.build_now(wanted)).await?;
+        built.ok_or_else(|| pulled::gone(&wanted.name))
+    }
+
+    /// `None`: something that was made has been evicted meanwhile.
+    async fn build_now(&self, wanted: &DockerfileBuild) -> Result<Option<ReadyImage>, ImageError> {
         let builder = Builder::new(&self.0, wanted)?;
+        match self.build_all(&builder).await {
+            Err(_) if builder.evicted.load(Ordering::Relaxed) => Ok(None),
+            result => result.map(Some),
+        }
+    }
+
+    async fn build_all(&self, builder: &Builder<'_>) -> Result<ReadyImage, ImageError> {
+        let wanted = builder.wanted;
         let target = builder.target()?;
         for stage in builder.needed(target)? {
             let state = builder.stage(stage).await?;
@@ -98,6 +112,10 @@ struct Builder<'a> {
     count: Mutex<usize>,
     /// Names in the scratch directory that are taken.
     names: AtomicU64,
+    /// Keep what the build stands on in its place.
+    holds: Mutex<Vec<ImageHold>>,
+    /// Something was made and could not be held any more.
+    evicted: AtomicBool,
 }
 
 impl<'a> Builder<'a> {
@@ -129,6 +147,8 @@ impl<'a> Builder<'a> {
             context: tokio::sync::OnceCell::new(),
             count: Mutex::new(0),
             names: AtomicU64::new(0),
+            holds: Mutex::default(),
+            evicted: AtomicBool::new(false),
         })
     }
 
@@ -233,7 +253,9 @@ impl<'a> Builder<'a> {
         // The end mark of an archive of nothing.
         let nothing = Root::Tar(Box::new(std::io::Cursor::new(vec![0; 1024])));
         let imported = self.inner.backend.import(key, nothing, &ImageConfig::default()).await;
-        imported.map_err(ImageError::sandbox("scratch"))
+        let image = imported.map_err(ImageError::sandbox("scratch"))?;
+        self.keep(image).await?;
+        Ok(image)
     }
 
     /// An image of this name: the store's, else a registry's.
@@ -244,12 +266,16 @@ impl<'a> Builder<'a> {
     ) -> Result<(ImageKey, ImageConfig), ImageError> {
         let store = &self.inner.store;
         if store.resolve(name).is_none() && self.inner.options.registry.is_some() {
-            self.inner.pull(name).await?;
+            // It is our turn already.
+            self.inner.pull_now(name).await?;
         }
         let image = match store.resolve(name) {
             Some((key, _)) => store.image(&key)?,
             None => None,
         };
+        if let Some(image) = &image {
+            self.keep(image.key).await?;
+        }
         let image = image.ok_or_else(|| {
             self.wrong((line, format!("image `{name}` is not in the store; import or pull it")))
         })?;
@@ -318,9 +344,29 @@ impl<'a> Builder<'a> {
                 }
             }
         };
-        let built = inner.layers.get(key, work).await?;
-        *self.count.lock().expect("no holder panics") += usize::from(built);
+        if !inner.has(key.into()).await? {
+            // It may have been made and evicted.
+            inner.layers.forget_done(&key);
+        }
+        let built = inner.layers.get(key, work).await;
+        if built.as_ref().is_err_and(ImageError::is_over_budget) {
+            // It may fit when others have ended.
+            inner.layers.forget(&key);
+        }
+        *self.count.lock().expect("no holder panics") += usize::from(built?);
+        self.keep(key.into()).await?;
         Ok(key.into())
+    }
+
+    /// Keeps an image where it is for as long as the build goes on. What has been evicted already is
+    /// noted, and found to be missing by who needs it.
+    async fn keep(&self, image: ImageKey) -> Result<(), ImageError> {
+        match self.inner.hold(image).await? {
+            Some(hold) => self.holds.lock().expect("no holder panics").push(hold),
+            None if self.inner.store.has_budget() => self.evicted.store(true, Ordering::Relaxed),
+            None => {}
+        }
+        Ok(())
     }
 
     /// The image of a stage with what it says; layers alone say nothing.

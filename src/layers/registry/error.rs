@@ -95,6 +95,15 @@ impl RegistryError {
         }
     }
 
+    /// What the store says, if it was the store that failed.
+    #[must_use]
+    pub fn of_store(&self) -> Option<&StoreError> {
+        match self {
+            Self::Store(error) | Self::Layer { source: error, .. } => Some(error),
+            _ => None,
+        }
+    }
+
     /// Whether trying again later may end better.
     #[must_use]
     pub fn may_pass(&self) -> bool {

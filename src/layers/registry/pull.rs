@@ -216,10 +216,16 @@ impl Inner {
         for (descriptor, diff_id) in manifest.layers.iter().zip(diff_ids) {
             wanted.push((layer_blob(descriptor).map_err(bad)?, diff_id));
         }
+        let keys: Vec<_> = wanted.iter().map(|(_, diff_id)| oci::layer_key(*diff_id)).collect();
         let all = wanted
             .into_iter()
             .map(|(blob, diff_id)| async move { self.layer(place, blob, diff_id, counts).await });
-        future::try_join_all(all).await
+        let made = future::try_join_all(all).await;
+        if made.is_err() {
+            // No image is made of them now: they need not stay.
+            self.store.let_go(&keys);
+        }
+        made
     }
 
     /// Makes sure of one layer. Who else needs it, here or in another process, waits.
@@ -254,6 +260,9 @@ impl Inner {
         if self.has(key).await? {
             return Ok(key);
         }
+        let store = self.store.clone();
+        // It becomes larger than it comes, but for what is there already.
+        blocking(move || store.make_room(blob.size)).await?;
         self.tell(PullEvent::Layer { image: place.name.clone(), bytes: blob.size });
         let mut tried = 1;
         loop {

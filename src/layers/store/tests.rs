@@ -169,13 +169,13 @@ fn a_budget_evicts_what_was_not_used_for_longest_and_never_what_is_held() {
     let hold = store.hold(&held).unwrap().unwrap();
     drop(store.hold(&old).unwrap().unwrap());
     let used = store.bytes().unwrap();
-    store.set_budget(Some(used + 30_000));
+    store.set_budget(Some(used + 30_000)).unwrap();
     let next = make("next-one");
     assert!(!store.contains(&new), "it was used before `old`");
     assert!(store.contains(&old) && store.contains(&held) && store.contains(&next));
     assert!(store.bytes().unwrap() <= used + 30_000);
     // What is held and what is new do not fit together.
-    store.set_budget(Some(120_000));
+    store.set_budget(Some(120_000)).unwrap();
     let layer = store.begin().unwrap();
     fs_err::write(layer.root().join("big"), vec![1; 40_000]).unwrap();
     let waits = std::thread::spawn(move || layer.commit(new_image("big", None)));
