@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Writes rows.jsonl, hostile.jsonl and expected.json from the tasks below.
+"""Writes rows.jsonl, hostile.jsonl and expected.json from the tasks below, and forging.jsonl,
+honest.jsonl and honest.json from patches.py.
 
     python3 datasets/mini/make.py           write them
     python3 datasets/mini/make.py --check   fail if they are not what would be written
@@ -15,6 +16,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+
+import patches
 
 HERE = pathlib.Path(__file__).resolve().parent
 
@@ -341,12 +344,18 @@ def patch(repo, edits):
         for path, old, new in edits:
             file = folder / path
             if old is None:
+                file.parent.mkdir(parents=True, exist_ok=True)
                 file.write_text(new)
+                continue
+            if old == "DELETE":
                 continue
             text = file.read_text()
             assert text.count(old) == 1, f"{repo}/{path}: {old!r} must occur once"
             file.write_text(text.replace(old, new))
         git(folder, "add", "-A", "-N")
+        for path, old, _ in edits:
+            if old == "DELETE":
+                (folder / path).unlink()
         return git(folder, "-c", "core.abbrev=7", "diff", "--no-ext-diff", "--no-color")
 
 
@@ -394,11 +403,23 @@ def files():
             "model_patch": patch(repo, trick),
         })
         expected[instance] = verdict
+    by_name = {task[0]: (f"mini__{task[0]}-{number}", task[1]) for number, task in enumerate(TASKS, 1)}
+
+    def predictions(patches_):
+        for name, of, edits, *_ in patches_:
+            instance, repo = by_name[of]
+            yield {"instance_id": instance, "model_name_or_path": name,
+                   "model_patch": patch(repo, edits)}
+
     lines = lambda values: "".join(json.dumps(value) + "\n" for value in values)
     return {
         "rows.jsonl": lines(rows),
         "hostile.jsonl": lines(hostile),
         "expected.json": json.dumps(expected, indent=2) + "\n",
+        "forging.jsonl": lines(predictions(patches.FORGING)),
+        "honest.jsonl": lines(predictions(patches.HONEST)),
+        "honest.json": json.dumps({name: verdict for name, _, _, verdict in patches.HONEST}, indent=2)
+        + "\n",
     }
 
 

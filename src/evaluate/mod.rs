@@ -3,10 +3,12 @@
 //! [`evaluate`] never fails: how the program under test behaved is data, and trouble of our own
 //! becomes [`Verdict::Infra`] here and nowhere else.
 
+mod canary;
 mod error;
 mod instance_log;
 mod patch;
 mod script;
+mod without;
 
 pub use error::EvaluateError;
 
@@ -146,16 +148,19 @@ async fn run_in_sandbox(
     fs::write(scribe.dir.join("patch.diff"), patch)?;
     let mut log = InstanceLog::create(&scribe.dir.join("run_instance.log"))?;
     let sandbox = (image, sandbox_options(options));
-    let result = attempt(backend, sandbox, task, options, (&mut *scribe, &mut log)).await;
-    if !memory_ran_short(options.sandbox.upper, &result, scribe.record.disk) {
-        return result;
+    let mut result = attempt(backend, sandbox, task, options, (&mut *scribe, &mut log)).await;
+    if memory_ran_short(options.sandbox.upper, &result, scribe.record.disk) {
+        // That was our choice failing, not the program.
+        log.info(format_args!("What it wrote did not fit in memory: the same again, on disk"))?;
+        *scribe.record = Record { notes: vec![AGAIN.to_owned()], ..Record::default() };
+        scribe.phase_began = Instant::now();
+        let on_disk = SandboxOptions { upper: Upper::Disk, ..sandbox_options(options) };
+        result = attempt(backend, (image, on_disk), task, options, (&mut *scribe, &mut log)).await;
     }
-    // That was our choice failing, not the program.
-    log.info(format_args!("What it wrote did not fit in memory: the same again, on disk"))?;
-    *scribe.record = Record { notes: vec![AGAIN.to_owned()], ..Record::default() };
-    scribe.phase_began = Instant::now();
-    let on_disk = SandboxOptions { upper: Upper::Disk, ..sandbox_options(options) };
-    attempt(backend, (image, on_disk), task, options, (scribe, &mut log)).await
+    if options.policy == Policy::Strict && matches!(result, Ok(Verdict::Resolved { .. })) {
+        without::run(backend, image, task, options, (scribe, &mut log)).await?;
+    }
+    result
 }
 
 /// Told of an evaluation that was begun again.
@@ -226,7 +231,8 @@ async fn judge(
 
     stage_assets(sandbox, task.instance, options).await?;
     tree.log_diff("before", log).await?;
-    let ran = script::run(sandbox, task.instance, options.timeout, scribe).await?;
+    let wants_canary = options.canary || options.policy == Policy::Strict;
+    let ran = script::run(sandbox, task.instance, (options.timeout, wants_canary), scribe).await?;
     log.info(format_args!("Test runtime: {:.2} seconds", ran.wall.as_secs_f64()))?;
     if let script::End::Stopped(outcome) = ran.end {
         log.error(format_args!("The script was ended: {outcome:?}"))?;
@@ -236,7 +242,13 @@ async fn judge(
     if ran.test_patch_missing {
         return Ok(Verdict::TestPatchRejected);
     }
-    grade_log(task.instance, options.policy, scribe, ran.end)
+    let verdict = grade_log(task.instance, options.policy, scribe, ran.end)?;
+    if let (Verdict::Resolved { tests }, Some(files)) = (&verdict, &ran.tests) {
+        let canary = canary::run(sandbox, task.instance, (files, tests), options, scribe).await?;
+        log.info(format_args!("Canary: {canary:?}"))?;
+        scribe.record.probes.canary = Some(canary);
+    }
+    Ok(verdict)
 }
 
 /// Grades what the script left in `test_output.txt`.

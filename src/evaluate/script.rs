@@ -18,7 +18,9 @@ use crate::model::{Instance, Outcome, Phase, Section, Status};
 use crate::sandbox::{Command, Content, Output, Sandbox};
 use bytes::Bytes;
 use fs_err as fs;
+use std::collections::BTreeMap;
 use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// Where the script stands inside, as the incumbent has it.
@@ -34,9 +36,19 @@ const STATE: &str = "/tmp/.evalrun-shell-state";
 pub(super) struct Ran {
     pub(super) end: End,
     pub(super) wall: Duration,
+    /// The test files as the tests found them, if they were asked for and the script was cut.
+    pub(super) tests: Option<Tests>,
     /// The test patch is not in the work tree although the script applies it.
     pub(super) test_patch_missing: bool,
 }
+
+/// The files that the test patch touches: text and permission bits, by path in the work tree.
+pub(super) struct Tests {
+    pub(super) files: BTreeMap<String, (String, u32)>,
+}
+
+/// A test file has at most so many bytes.
+const MAX_TESTS: u64 = 4 << 20;
 
 /// How far it came.
 pub(super) enum End {
@@ -54,7 +66,7 @@ pub(super) enum End {
 pub(super) async fn run(
     sandbox: &dyn Sandbox,
     instance: &Instance,
-    timeout: Duration,
+    (timeout, keeps_tests): (Duration, bool),
     scribe: &mut Scribe<'_>,
 ) -> Result<Ran, EvaluateError> {
     fs::write(scribe.dir.join("eval.sh"), &instance.eval_script)?;
@@ -62,7 +74,8 @@ pub(super) async fn run(
     fs::write(&path, "")?;
     let output = fs::OpenOptions::new().read(true).append(true).open(&path)?;
     let started = Instant::now();
-    let mut runner = Runner { sandbox, output, started, timeout };
+    let tests = keeps_tests.then(|| Tests { files: BTreeMap::new() });
+    let mut runner = Runner { sandbox, output, started, timeout, tests };
     let (end, test_patch_missing) = match cut(&instance.eval_script) {
         Cut::ThreeParts { prepare, test, finish } => {
             runner.three_parts(instance, [prepare, test, finish], scribe).await?
@@ -77,7 +90,35 @@ pub(super) async fn run(
             }
         }
     };
-    Ok(Ran { end, wall: started.elapsed(), test_patch_missing })
+    let tests = runner.tests.filter(|tests| !tests.files.is_empty());
+    Ok(Ran { end, wall: started.elapsed(), tests, test_patch_missing })
+}
+
+/// Runs the tests of a script that was cut once more, as the shell of the first time left them, and
+/// writes what they print into a file of its own.
+pub(super) async fn tests_again(
+    sandbox: &dyn Sandbox,
+    instance: &Instance,
+    timeout: Duration,
+    log: &Path,
+) -> Result<Outcome, EvaluateError> {
+    fs::write(log, "")?;
+    let output = fs::OpenOptions::new().read(true).append(true).open(log)?;
+    let mut runner = Runner { sandbox, output, started: Instant::now(), timeout, tests: None };
+    let Cut::ThreeParts { test, .. } = cut(&instance.eval_script) else {
+        unreachable!("only a script that was cut has kept its tests")
+    };
+    let results = grade::result_file(&instance.log_parser);
+    if let Some(path) = results {
+        runner.remove(path).await?;
+    }
+    let outcome = runner.part(&part_script(STATE, true, test)).await?;
+    if let Some(path) = results
+        && !was_stopped(&outcome)
+    {
+        runner.take_results(path).await?;
+    }
+    Ok(outcome)
 }
 
 struct Runner<'a> {
@@ -85,6 +126,7 @@ struct Runner<'a> {
     output: fs::File,
     started: Instant,
     timeout: Duration,
+    tests: Option<Tests>,
 }
 
 impl Runner<'_> {
@@ -104,6 +146,7 @@ impl Runner<'_> {
             return Ok((End::NotStarted(outcome), false));
         }
         let test_patch_missing = self.test_patch_missing(instance).await?;
+        self.keep_tests(instance).await;
 
         let marker = |marker: &str| match eval_script::echoes_markers(&instance.eval_script) {
             true => format!("{marker}\n"),
@@ -153,6 +196,20 @@ impl Runner<'_> {
         let outcome = self.sandbox.exec(&command).await?.wait().await?;
         self.output.seek(SeekFrom::End(0))?;
         Ok(outcome)
+    }
+
+    /// What cannot be had is left out.
+    async fn keep_tests(&mut self, instance: &Instance) {
+        let Some(tests) = &mut self.tests else { return };
+        for path in grade::test_files(instance) {
+            let inside = format!("{}/{path}", instance.work_dir);
+            let content = self.sandbox.copy_out(&inside, MAX_TESTS).await;
+            if let Ok(Content::File { bytes, mode }) = content
+                && let Ok(text) = String::from_utf8(bytes.to_vec())
+            {
+                tests.files.insert(path, (text, mode));
+            }
+        }
     }
 
     /// Whether the last part came to its end. Its state is in the way of none that follows: each

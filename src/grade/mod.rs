@@ -5,6 +5,7 @@
 //! supervisor, and gives the incumbent's verdict for honest logs alone; `docs/grading.md` lists
 //! every difference.
 
+mod canary;
 mod infra;
 mod integrity;
 mod older;
@@ -20,6 +21,7 @@ mod tests;
 #[cfg(test)]
 pub(crate) use tests::instance as tests_instance;
 
+pub use canary::{CanaryPlan, judge_canary, plan_canary, test_files};
 pub use infra::{Evidence, InfraSignature, Tier, Witness, evidence, infra_signature};
 pub use integrity::{
     Integrity, MAX_SIGNS, Sign, Traces, Trust, enforce, integrity, without_runner_files,

@@ -93,6 +93,61 @@ fn every_set_of_predictions_gets_its_verdicts() {
     assert!(!leaks.contains(home.to_str().unwrap()), "{leaks}");
 }
 
+/// A prediction of a run under a strict policy: by model, the verdict, the trust, and the reasons
+/// that speak against it without any probe.
+fn trusted(home: &Path, set: &str) -> BTreeMap<String, (String, String, Vec<String>)> {
+    let (reports, file) = (home.join("reports"), format!("datasets/mini/{set}.jsonl"));
+    let mut args =
+        vec!["run", "--dataset", "datasets/mini", "--quiet", "--run-id", set, "-p", &file];
+    args.extend(["--config", "datasets/mini/limits.toml", "--integrity", "strict"]);
+    args.extend(["--report-dir", reports.to_str().unwrap()]);
+    let output = evalrun(home, &args);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{set}: {errors}");
+    let mut found = BTreeMap::new();
+    for line in fs_err::read_to_string(mini().join(format!("{set}.jsonl"))).unwrap().lines() {
+        let prediction: Value = serde_json::from_str(line).unwrap();
+        let (model, id) = (&prediction["model_name_or_path"], &prediction["instance_id"]);
+        let (model, id) = (model.as_str().unwrap(), id.as_str().unwrap());
+        let path = reports.join(set).join(model).join(id).join("report.json");
+        let report: Value = serde_json::from_slice(&fs_err::read(path).unwrap()).unwrap();
+        let own = &report[id]["evalrun"];
+        let signs = own["integrity"]["signs"].as_array().unwrap().iter();
+        let probes = ["canary_passed", "resolved_by_runner_files"];
+        let reasons = signs
+            .filter(|sign| sign["trust"] != "clean")
+            .map(|sign| sign["reason"].as_str().unwrap().to_owned())
+            .filter(|reason| !probes.contains(&reason.as_str()));
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let trust = text(&own["integrity"]["trust"]);
+        found.insert(model.to_owned(), (text(&own["verdict"]), trust, reasons.collect()));
+    }
+    found
+}
+
+#[test]
+fn nothing_forged_is_resolved_and_nothing_honest_is_doubted() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    if !sandboxes_work(home) {
+        return;
+    }
+    let forging = trusted(home, "forging");
+    assert!(forging.len() >= 40);
+    for (name, (verdict, _, reasons)) in &forging {
+        assert_ne!(verdict, "resolved", "{name}: {reasons:?}");
+        assert!(!reasons.is_empty(), "{name} is not named by the block of a report");
+    }
+    let honest = trusted(home, "honest");
+    let expected: BTreeMap<String, String> =
+        serde_json::from_slice(&fs_err::read(mini().join("honest.json")).unwrap()).unwrap();
+    assert!(honest.len() >= 40 && honest.keys().eq(expected.keys()));
+    for (name, (verdict, trust, reasons)) in &honest {
+        assert_eq!(trust, "clean", "{name}: {reasons:?}");
+        assert_eq!(*verdict, expected[name], "{name}");
+    }
+}
+
 #[test]
 fn the_rows_are_those_that_the_tasks_give() {
     let check = std::process::Command::new("python3")

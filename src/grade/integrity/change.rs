@@ -7,6 +7,8 @@ pub(crate) struct Change<'p> {
     pub(crate) path: &'p str,
     /// It is made by the patch, or moved to this name.
     pub(crate) created: bool,
+    /// It is not there any more.
+    pub(crate) deleted: bool,
     /// It is a symbolic link afterwards.
     pub(crate) link: bool,
     pub(crate) added: Vec<&'p str>,
@@ -79,8 +81,11 @@ impl<'p> Reader<'p> {
                 }
             }
         } else if let Some(path) = line.strip_prefix("+++ ") {
-            if let Some(change) = self.changes.last_mut().filter(|_| !is_null(path)) {
-                change.path = file_name(path);
+            if let Some(change) = self.changes.last_mut() {
+                match is_null(path) {
+                    true => change.deleted = true,
+                    false => change.path = file_name(path),
+                }
             }
         } else if self.in_header
             && let Some(change) = self.changes.last_mut()
@@ -88,6 +93,8 @@ impl<'p> Reader<'p> {
             if let Some(mode) = line.strip_prefix("new file mode ") {
                 change.created = true;
                 change.link = mode.trim() == "120000";
+            } else if line.starts_with("deleted file mode ") {
+                change.deleted = true;
             } else if let Some(path) = line.strip_prefix("rename to ") {
                 (change.path, change.created) = (unquoted(path), true);
             } else if let Some(path) = line.strip_prefix("copy to ") {

@@ -39,7 +39,11 @@ pub fn without_runner_files(instance: &Instance, patch: &str) -> Option<(String,
 fn is_runners(around: &Around<'_>, change: &Change<'_>) -> bool {
     let mut found = Findings::default();
     files(around, change, &mut found);
-    let whole = |sign: &super::Sign| !matches!(sign.reason.as_str(), "symbolic_link");
+    let whole = |sign: &super::Sign| {
+        const OTHERS: [&str; 4] =
+            ["symbolic_link", "removed_tests", "empty_tests", "skipped_tests"];
+        !OTHERS.contains(&sign.reason.as_str())
+    };
     let runners = found.0.iter().any(|sign| sign.trust > super::Trust::Clean && whole(sign));
     runners && !is_shared(change.place().1)
 }
@@ -149,6 +153,43 @@ fn tests(around: &Around<'_>, change: &Change<'_>, found: &mut Findings) {
     match support {
         true => found.suspicious("changed_test_support", path),
         false => found.harmless("changed_tests", path),
+    }
+    if is_test_name(name) {
+        weakened(change, found);
+    }
+}
+
+/// Less is asked of the program than before. The task's own tests are put back, so that it does not
+/// help; but it is no mending.
+fn weakened(change: &Change<'_>, found: &mut Findings) {
+    static HEADING: LazyLock<Regex> = LazyLock::new(|| {
+        let form = r"^\s*(?:async )?def test|^\s*(?:it|test|specify)[ (.]|^func Test|@Test\b|#\[test\]|^\s*CHECK\w*\(|^\w[^| ]*\|[^|]*\|";
+        Regex::new(form).expect("a constant of ours")
+    });
+    static NOTHING: LazyLock<Regex> = LazyLock::new(|| {
+        let form = r"\bassert\s+(?:True|1)\s*(?:#.*)?$|assertTrue\(\s*True\s*\)|\b(?:CHECK|ASSERT|EXPECT|REQUIRE)\w*\((?:\w+,\s*)?(?:1|true)\)|expect\(true\)\.to|assert!?\(\s*(?:true|1)\s*\)|assertEqual\(\s*1,\s*1\s*\)|\|\s*(?:true|:)\s*$";
+        Regex::new(form).expect("a constant of ours")
+    });
+    static SKIPS: LazyLock<Regex> = LazyLock::new(|| {
+        let form = r"mark\.(?:skip|xfail)\b|pytest\.(?:skip|xfail)\(|unittest\.(?:skip\(|expectedFailure)|SkipTest|^\s*(?:it|test|describe)\.(?:skip|todo)|t\.Skip(?:Now)?\(|@(?:Disabled|Ignore)\b|#\[ignore";
+        Regex::new(form).expect("a constant of ours")
+    });
+    let path = change.path;
+    let count = |lines: &[&str]| lines.iter().filter(|line| HEADING.is_match(line)).count();
+    if change.deleted || count(&change.removed) > count(&change.added) {
+        found.suspicious("removed_tests", path);
+    }
+    if change.created {
+        return;
+    }
+    for line in &change.added {
+        let evidence = format!("{path}: {}", line.trim());
+        if NOTHING.is_match(line) {
+            found.suspicious("empty_tests", &evidence);
+        }
+        if SKIPS.is_match(line) {
+            found.suspicious("skipped_tests", &evidence);
+        }
     }
 }
 

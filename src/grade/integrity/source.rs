@@ -35,19 +35,19 @@ const LINES: [(&str, Trust, bool, &str); 17] = [
         "patches_the_runner",
         Trust::Suspicious,
         true,
-        r#"setattr\(\s*(?:unittest|pytest|_pytest|pluggy|builtins|__builtins__|__main__|\w*TestCase|\w*TestResult|\w*TestRunner|sys\b)|sys\.modules\[\s*["'](?:__main__|unittest|pytest|_pytest|pluggy|builtins)|modules(?:\[|\.get\()\s*["']__main__["']|from __main__ import|import_module\(\s*["'](?:__main__|unittest|_?pytest|pluggy)|class AssertionError\b|\b(?:setUpClass|addFailure|addError|addSuccess|wasSuccessful|stopTest|_callTestMethod|runtestprotocol|makereport|assertEqual)\b\s*=(?:[^=]|$)"#,
+        r#"setattr\(\s*(?:unittest|pytest|_pytest|pluggy|builtins|__builtins__|__main__|\w*TestCase|\w*TestResult|\w*TestRunner|sys\b)|sys\.modules\[\s*["'][^"']*["']\s*\+|vars\(sys\.modules|setattr\(\s*\w+,\s*["']\w+["']\s*\+|modules(?:\[|\.get\()\s*["']__main__["']|from __main__ import|import_module\(\s*["'](?:__main__|unittest|_?pytest|pluggy)|class AssertionError\b|\b(?:setUpClass|addFailure|addError|addSuccess|wasSuccessful|stopTest|_callTestMethod|runtestprotocol|makereport|assertEqual)\b\s*=(?:[^=]|$)"#,
     ),
     (
         "ends_the_process",
         Trust::Suspicious,
         true,
-        r"\bos\._exit\(|\b_Exit\(|\bquick_exit\(|(?:^|[^.\w])_exit\(0\)|\bos\.(?:kill|abort)\(|\bos\.exec[lv]|kill\s*\(\s*getp?pid|kill\s+-\w+\s+(?:-1|\$PPID|1\b)|process\.(?:exit|reallyExit)\(0?\)|Runtime.*halt\(0\)|os\.Exit\(0\)|process::exit\(0\)",
+        r"\bos\._exit\(|\b_Exit\(|\bquick_exit\(|(?:^|[^.\w])_exit\(0\)|\bos\.(?:kill|abort)\(|\bos\.exec[lv]|kill\s*\(\s*getp?pid|\bkill\s+-\w+|\$PPID\b|process\.(?:exit|reallyExit)\(0?\)|Runtime.*halt\(0\)|os\.Exit\(0\)|process::exit\(0\)",
     ),
     (
         "prints_results",
         Trust::Suspicious,
         false,
-        r"(?:print|write|echo|puts|console\.log|Print|printf|say|log)\w*\b.*(?:\bPASSED\b|--- PASS|\[\s+OK\s+\]|\.\.\. ok\b|[✓✔]|\bnot ok \d|\bok \d)",
+        r"(?:print|write|echo|puts|console\.log|Print|printf|say|log)\w*\b.*(?:\bPASSED\b|--- PASS|\[\s+OK\s+\]|\.\.\. ok\b|[✓✔]|\bnot ok \d|\bok \d)|<test(?:suite|case)\b|junit\w*[./]xml",
     ),
     (
         "changes_output",
@@ -101,7 +101,7 @@ const LINES: [(&str, Trust, bool, &str); 17] = [
         "always_equal",
         Trust::Forged,
         false,
-        r"__eq__\s*=\s*lambda[^:]*:\s*(?:True|1)\b|__ne__\s*=\s*lambda[^:]*:\s*(?:False|0)\b|def __(?:eq__\(.*\)[^:]*:\s*return (?:True|1)|ne__\(.*\)[^:]*:\s*return (?:False|0))\s*(?:#.*)?$",
+        r"__eq__[\x22\x27]?\s*[=:,]\s*lambda[^:]*:\s*(?:True|1)\b|__ne__[\x22\x27]?\s*[=:,]\s*lambda[^:]*:\s*(?:False|0)\b|def __(?:eq__\(.*\)[^:]*:\s*return (?:True|1)|ne__\(.*\)[^:]*:\s*return (?:False|0))\s*(?:#.*)?$",
     ),
     (
         "before_main",
