@@ -1,5 +1,5 @@
 //! Any packets, with any descriptors beside them, as words between keeper, zygote and pid 1: no
-//! panic, no descriptor left behind, nobody left waiting. `protocol.dict` has the words.
+//! panic, no descriptor left behind, nobody left waiting.
 #![no_main]
 
 use arbitrary::Arbitrary;
@@ -11,9 +11,9 @@ enum Body {
     /// Sent as it is.
     Raw(Vec<u8>),
     /// Sent as a message that stands in the packet.
-    Inline(String),
+    Inline(Vec<u8>),
     /// Sent as a message that stands in a file beside it.
-    File { text: String, sealed: bool },
+    File { bytes: Vec<u8>, sealed: bool },
     /// A sound word of pid 1's, at a time of the fuzzer's choice.
     Said { word: u8, id: u8, number: i32, text: String },
 }
@@ -27,14 +27,14 @@ struct Input {
 fn packet((body, descriptors): (Body, u8)) -> Packet {
     match body {
         Body::Raw(bytes) => Packet { bytes, descriptors, file: None },
-        Body::Inline(text) => {
-            Packet { bytes: [b"J", text.as_bytes()].concat(), descriptors, file: None }
+        Body::Inline(bytes) => {
+            Packet { bytes: [b"P", &bytes[..]].concat(), descriptors, file: None }
         }
         Body::Said { word, id, number, text } => {
             Packet::said(word, id.into(), number, text, descriptors)
         }
-        Body::File { text, sealed } => {
-            Packet { bytes: b"M".to_vec(), descriptors, file: Some((text.into_bytes(), sealed)) }
+        Body::File { bytes, sealed } => {
+            Packet { bytes: b"M".to_vec(), descriptors, file: Some((bytes, sealed)) }
         }
     }
 }

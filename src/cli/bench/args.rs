@@ -28,6 +28,10 @@ pub(in crate::cli) struct BenchSandboxArgs {
     #[arg(long, value_delimiter = ',', value_name = "NAME")]
     #[serde(skip)]
     pub(in crate::cli) against: Vec<String>,
+    /// Only these of the native sandbox: native, native_disk, native_warm, native_live, …
+    #[arg(long = "form", value_delimiter = ',', value_name = "NAME")]
+    #[serde(skip)]
+    pub(in crate::cli) forms: Vec<String>,
     /// A root file system with /bin/true and /bin/sh [default: a few programs of this machine]
     #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
     #[serde(skip)]

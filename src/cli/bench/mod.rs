@@ -132,6 +132,10 @@ impl Plan {
     fn wants_rival(&self, name: &str) -> bool {
         self.args.against.is_empty() || self.args.against.iter().any(|wanted| wanted == name)
     }
+
+    fn wants_form(&self, form: Form) -> bool {
+        self.args.forms.is_empty() || self.args.forms.iter().any(|wanted| wanted == form.name())
+    }
 }
 
 async fn measure(plan: Plan, store: Store, scratch: PathBuf) -> Result<(Findings, ImageKey)> {
@@ -143,14 +147,15 @@ async fn measure(plan: Plan, store: Store, scratch: PathBuf) -> Result<(Findings
     let native = Native { backend: backend.clone(), image };
     let arena = Arena::new(&scratch, |rival| plan.wants_rival(rival.name()))?;
     let absent = arena.absent.clone();
-    let mut bench = Bench::new(native, arena, Form::ALL.to_vec());
+    let forms = Form::ALL.into_iter().filter(|form| plan.wants_form(*form)).collect();
+    let mut bench = Bench::new(native, arena, forms);
 
     if plan.wants(BenchPart::Serial) {
         say("one after another");
         bench.serial(plan.rounds).await?;
     }
     let (mut alive, mut fan_out) = (BTreeMap::new(), BTreeMap::new());
-    for form in [Form::Memory, Form::Disk] {
+    for form in [Form::Memory, Form::Disk].into_iter().filter(|form| plan.wants_form(*form)) {
         if plan.wants(BenchPart::FanOut) {
             say(&format!("children of a snapshot, {}", form.name()));
             fan_out.insert(form.name(), bench.fan_out(form, plan.children).await?);

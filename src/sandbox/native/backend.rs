@@ -9,7 +9,7 @@ use super::quota::Quotas;
 use super::reaper::{Reaper, Remains};
 use super::warm::{Kind, Warm};
 use super::ways::Way;
-use super::{copy, sys, watch};
+use super::{copy, spread, sys, watch};
 use crate::layers::{
     ImageConfig, ImageKey, LayerKey, Store, StoreError, StoredImage, export_image, host,
     import_archive, import_directory, import_tar,
@@ -31,8 +31,8 @@ static BACKENDS: AtomicU64 = AtomicU64::new(0);
 /// How the native back-end is set up.
 #[derive(Clone, Debug, Default)]
 pub struct NativeOptions {
-    /// The `evalrun` program that helpers are started from. `None`: `EVALRUN_HELPER`, else this
-    /// program if it is `evalrun`, else the one beside it.
+    /// The program that helpers are started from, `evalrun-zygote` or `evalrun`. `None`:
+    /// `EVALRUN_HELPER`, else what is beside this program, else this program if it is `evalrun`.
     pub helper: Option<PathBuf>,
     /// Ways of this kernel's not to take, for trying and measuring the older ones.
     pub avoid: Vec<Way>,
@@ -79,17 +79,18 @@ impl NativeBackend {
             why: error.to_string(),
         })?;
         raise_descriptor_limit();
-        let helper = launcher::find_helper(options.helper.as_deref())?;
+        let helpers = launcher::find_helpers(options.helper.as_deref())?;
         let own_name = leftovers::own_name();
         let own_name = own_name.map_err(SandboxError::step("read our own start time"))?;
         let owner = format!("{own_name}-{}", BACKENDS.fetch_add(1, Ordering::Relaxed));
         let directory = store.home().join("sandboxes-v1");
         fs_err::create_dir_all(&directory).map_err(SandboxError::step("make a directory"))?;
+        spread::spread(&directory);
         let quotas = find_quotas(&directory, options.disk_limit)?;
         // Before the zygote: it is to be where we are.
         let cgroups = Arc::new(Cgroups::find(&owner));
         let home = store.home().to_owned();
-        let wanted = Wanted { helper, home, stays: false, avoid: options.avoid };
+        let wanted = Wanted { helpers, home, stays: false, avoid: options.avoid };
         let zygotes = Zygotes::start(wanted, &runtime)?;
         let reaper = Some(Reaper::start(&cgroups)?);
         let inner = Arc::new(Inner {
@@ -229,7 +230,7 @@ impl Inner {
             peak_memory: facts.peak_memory.unwrap_or(0),
             ..shared.used()
         };
-        if let (Some(netns), Some(zygote)) = (shared.netns, &shared.zygote) {
+        if let (Some(netns), Some(zygote)) = (shared.take_netns(), &shared.zygote) {
             zygote.release(netns);
         }
         self.bury(shared.directory.clone(), shared.take_cgroup());

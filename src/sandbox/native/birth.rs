@@ -5,10 +5,10 @@ use super::backend::Inner;
 use super::cgroup::Cgroup;
 use super::den::APT_CONFIG;
 use super::handle::{Parts, Shared};
-use super::proto::{Bind, Create, Join, UpperPlan};
+use super::proto::{Bind, Create, Join, NetnsPlan, UpperPlan};
 use super::quota::Project;
 use super::sandbox::{NativeSandbox, environment};
-use super::setup::{self, Machine};
+use super::setup::Terms;
 use super::warm::Kind;
 use super::ways::Way;
 use super::zygote::SHIFT;
@@ -173,8 +173,16 @@ impl Inner {
         options: &SandboxOptions,
         directory: Option<&Path>,
     ) -> Result<(Create, Vec<OwnedFd>), SandboxError> {
-        let machine =
-            Machine { many_ids: self.is_root(), join: self.cgroups.join(), own_netns: false };
+        let Limits { memory, pids, disk, .. } = options.limits;
+        let terms = Terms {
+            memory,
+            pids,
+            disk,
+            many_ids: self.is_root(),
+            join: self.cgroups.join(),
+            own_netns: false,
+            hostname: "sandbox".to_owned(),
+        };
         let lowers = image.layers.iter().rev();
         let lowers = lowers.map(|layer| self.below_home(&self.store.layer_dir(layer)));
         let mut wanted: Vec<binds::Wanted> =
@@ -193,10 +201,11 @@ impl Inner {
             lowers: lowers.collect::<Result<_, _>>()?,
             upper,
             binds,
-            host_network: options.network == Network::Host,
-            join: self.cgroups.join(),
-            setup: setup::plan(&options.limits, &machine, "sandbox"),
-            released: Vec::new(),
+            netns: match options.network {
+                Network::Host => NetnsPlan::Host,
+                Network::None => NetnsPlan::New,
+            },
+            terms,
         };
         Ok((create, descriptors))
     }

@@ -1,12 +1,16 @@
 //! Cgroups: one for every sandbox, of version 2 where its controllers are there, else of version 1.
 //! What is there and may be used is tried, never assumed.
 
+mod counter;
 mod v1;
 mod v2;
+
+use counter::Counter;
 
 use super::proto::Join;
 use crate::sandbox::{Limits, SandboxError};
 use std::io;
+use std::num::NonZero;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
@@ -20,7 +24,12 @@ pub(super) struct Cgroups {
     pub(super) missing: Vec<String>,
     /// Cgroups of sandboxes that are gone, for others with the same limits.
     spare: Mutex<Vec<Cgroup>>,
+    /// Whether there are descriptors enough to keep counters open.
+    keep_open: bool,
 }
+
+/// How many descriptors we must be allowed to keep counters open.
+const MANY_DESCRIPTORS: u64 = 1 << 13;
 
 /// How many cgroups are kept for others.
 const SPARE: usize = 64;
@@ -65,8 +74,44 @@ pub(super) struct Cgroup {
     limited: Limited,
     /// What a process joins them by; see [`Join`].
     joins: Vec<OwnedFd>,
+    counters: Counters,
     /// What the kernel had counted for those who had them before.
     before: Facts,
+}
+
+/// What the kernel counts for the cgroups of one sandbox.
+#[derive(Debug, Default)]
+struct Counters {
+    memory: Option<Counter>,
+    peak: Option<Counter>,
+    oom: Option<Counter>,
+    processes: Option<Counter>,
+    refused: Option<Counter>,
+    throttled: Option<Counter>,
+}
+
+impl Counters {
+    /// Those of the files with these names, of which `oom` counts in a line of its own.
+    fn new(trees: &Trees, names: &Names, keep_open: bool) -> Self {
+        let counter = |tree: &Option<PathBuf>, name: &str| {
+            Some(Counter::new(tree.as_ref()?.join(name), keep_open))
+        };
+        Self {
+            memory: counter(&trees.memory, names.memory),
+            peak: counter(&trees.memory, names.peak),
+            oom: counter(&trees.memory, names.oom),
+            processes: counter(&trees.pids, "pids.current"),
+            refused: counter(&trees.pids, "pids.events"),
+            throttled: counter(&trees.cpu, "cpu.stat"),
+        }
+    }
+}
+
+/// Files that each version names its own way.
+struct Names {
+    memory: &'static str,
+    peak: &'static str,
+    oom: &'static str,
 }
 
 /// The limits that cgroups keep.
@@ -80,7 +125,10 @@ struct Limited {
 impl From<&Limits> for Limited {
     fn from(limits: &Limits) -> Self {
         let Limits { memory, pids, cpu_millis, .. } = *limits;
-        Self { memory, pids, cpu_millis }
+        // To be allowed all there is, is no limit, and the kernel would account for it.
+        let cores = std::thread::available_parallelism().map_or(usize::MAX, NonZero::get);
+        let less = |millis: &u32| usize::try_from(*millis / 1000).is_ok_and(|all| all < cores);
+        Self { memory, pids, cpu_millis: cpu_millis.filter(less) }
     }
 }
 
@@ -117,7 +165,9 @@ impl Cgroups {
                 missing.push(format!("no cgroup limits {what}: {why}"));
             }
         }
-        Self { trees, missing, spare: Mutex::default() }
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+        let keep_open = limit.is_none_or(|limit| limit >= MANY_DESCRIPTORS);
+        Self { trees, missing, spare: Mutex::default(), keep_open }
     }
 
     /// The version in use; 0: none.
@@ -148,9 +198,12 @@ impl Cgroups {
         }
         drop(spare);
         let (joins, before) = (Vec::new(), Facts::default());
-        let mut cgroup = Cgroup { trees: self.trees.below(name), limited, joins, before };
+        let trees = self.trees.below(name);
+        let names = if trees.version == 1 { &v1::NAMES } else { &v2::NAMES };
+        let counters = Counters::new(&trees, names, self.keep_open);
+        let mut cgroup = Cgroup { trees, limited, joins, counters, before };
         let made = cgroup.trees.directories().into_iter().try_for_each(fs_err::create_dir);
-        let made = made.and_then(|()| cgroup.limit(limits)).and_then(|()| cgroup.open_joins());
+        let made = made.and_then(|()| cgroup.limit()).and_then(|()| cgroup.open_joins());
         match made {
             Ok(joins) => cgroup.joins = joins,
             Err(error) => {
@@ -254,10 +307,10 @@ pub(super) fn clear(directory: &Path) -> io::Result<()> {
 }
 
 impl Cgroup {
-    fn limit(&self, limits: &Limits) -> io::Result<()> {
+    fn limit(&self) -> io::Result<()> {
         match self.trees.version {
-            1 => v1::limit(&self.trees, limits),
-            _ => v2::limit(&self.trees, limits),
+            1 => v1::limit(&self.trees, &self.limited),
+            _ => v2::limit(&self.trees, &self.limited),
         }
     }
 
@@ -296,8 +349,8 @@ impl Cgroup {
     /// What the kernel counted so far.
     pub(super) fn facts(&self) -> Facts {
         let now = match self.trees.version {
-            1 => v1::facts(&self.trees, self.limited.memory),
-            _ => v2::facts(&self.trees),
+            1 => v1::facts(&self.counters, &self.limited),
+            _ => v2::facts(&self.counters, &self.limited),
         };
         Facts {
             oom_kills: now.oom_kills.saturating_sub(self.before.oom_kills),
@@ -311,7 +364,7 @@ impl Cgroup {
     /// they cannot be: then something of the last user would be held against the next.
     fn reset(&self) -> Option<Facts> {
         match self.trees.version {
-            1 => v1::reset(&self.trees, self.limited.memory),
+            1 => v1::reset(&self.trees, &self.counters, &self.limited),
             _ => None,
         }
     }
@@ -334,14 +387,14 @@ fn keyed(text: &str, key: &str) -> Option<u64> {
     })
 }
 
-fn read_keyed(directory: Option<&PathBuf>, file: &str, key: &str) -> u64 {
-    let read =
-        |directory: &PathBuf| keyed(&fs_err::read_to_string(directory.join(file)).ok()?, key);
-    directory.and_then(read).unwrap_or(0)
+/// The number after `key` in a counter's file.
+fn keyed_in(counter: Option<&Counter>, key: &str) -> u64 {
+    counter.and_then(|counter| counter.read(|text| keyed(text, key))).unwrap_or(0)
 }
 
-fn read_number(directory: Option<&PathBuf>, file: &str) -> Option<u64> {
-    fs_err::read_to_string(directory?.join(file)).ok()?.trim().parse().ok()
+/// The number that a counter's file is.
+fn number_in(counter: Option<&Counter>) -> Option<u64> {
+    counter?.read(|text| text.trim().parse().ok())
 }
 
 /// Writes a limit. Where the kernel has no such file there is nothing to limit.

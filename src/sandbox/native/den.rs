@@ -138,7 +138,8 @@ fn memory_mount(attributes: MountAttrFlags) -> Result<OwnedFd, Errno> {
     rustix::mount::fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)
 }
 
-fn proc_mount() -> Result<OwnedFd, Errno> {
+/// A proc of this pid namespace, attached nowhere.
+pub(super) fn proc_mount() -> Result<OwnedFd, Errno> {
     let context = rustix::mount::fsopen("proc", FsOpenFlags::FSOPEN_CLOEXEC)?;
     rustix::mount::fsconfig_create(&context)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID

@@ -3,6 +3,7 @@
 
 use super::cgroup::{Cgroup, Facts};
 use super::launcher::Zygote;
+use super::netns::Netns;
 use super::proto::{EndedExec, Fault, InitReply, InitRequest, receive, send};
 use super::quota::Project;
 use crate::model::{Disk, DiskLimit, Usage};
@@ -53,7 +54,8 @@ pub(super) struct Shared {
     /// Pid 1 as this machine sees it.
     pub(super) pid: i32,
     pub(super) pidfd: OwnedFd,
-    pub(super) netns: Option<u32>,
+    /// Its network namespace, if it is one of the pool's; until it is cleared away.
+    netns: Mutex<Option<Netns>>,
     /// The zygote that made it, if one did.
     pub(super) zygote: Option<Arc<Zygote>>,
     /// Its directory in the file system of the store, if it has one.
@@ -108,7 +110,7 @@ pub(super) struct Parts {
     pub(super) limits: Limits,
     pub(super) pid: i32,
     pub(super) pidfd: OwnedFd,
-    pub(super) netns: Option<u32>,
+    pub(super) netns: Option<Netns>,
     pub(super) zygote: Option<Arc<Zygote>>,
     pub(super) directory: Option<PathBuf>,
     pub(super) memory_upper: Option<OwnedFd>,
@@ -128,7 +130,7 @@ impl Shared {
             limits: parts.limits,
             pid: parts.pid,
             pidfd: parts.pidfd,
-            netns: parts.netns,
+            netns: Mutex::new(parts.netns),
             zygote: parts.zygote,
             directory: parts.directory,
             memory_upper: parts.memory_upper,
@@ -344,6 +346,11 @@ impl Shared {
 
     fn cgroup(&self) -> MutexGuard<'_, Option<Cgroup>> {
         self.cgroup.lock().expect("nothing panics while it holds this lock")
+    }
+
+    /// Gives its network namespace away.
+    pub(super) fn take_netns(&self) -> Option<Netns> {
+        self.netns.lock().expect("nothing panics while it holds this lock").take()
     }
 
     /// Gives its cgroups away; what the kernel had counted when it was last asked stands.

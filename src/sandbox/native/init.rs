@@ -3,11 +3,13 @@
 
 use super::proto::{At, Fault, InitReply, send};
 use super::setup::{Rlimit, SetupOp};
-use super::{seccomp, serve, sys};
+use super::sys::{self, Spawner};
+use super::{seccomp, serve};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 use rustix::io::Errno;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, UnmountFlags,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MountFlags, MoveMountFlags, OpenTreeFlags,
+    UnmountFlags,
 };
 use rustix::process::{DumpableBehavior, Resource, Signal};
 use rustix::thread::{CapabilitySet, CapabilitySets, Gid, Uid};
@@ -30,6 +32,8 @@ pub(super) struct Birth<'a> {
     pub(super) mapped: OwnedFd,
     /// What to do.
     pub(super) setup: &'a [SetupOp],
+    /// What starts its commands.
+    pub(super) spawner: &'a mut Spawner,
 }
 
 /// The whole life of pid 1.
@@ -37,7 +41,7 @@ pub(super) fn run(mut birth: Birth<'_>) -> ! {
     sys::reset_sigchld(false);
     match perform(&mut birth) {
         Ok((null, calls)) => {
-            let code = serve::serve(birth.control, null, calls);
+            let code = serve::serve(birth.control, null, calls, birth.spawner);
             sys::exit_now(code)
         }
         Err(fault) => {
@@ -161,15 +165,43 @@ pub(super) fn attributes_of(attributes: u64) -> u32 {
     u32::try_from(attributes).expect("mount attributes fit in 32 bits")
 }
 
+/// Paths of the proc that has just been mounted: none of them is of the image's making, so they can
+/// be named to the old calls, which do in one what takes the new ones five.
+const OUR_OWN: &str = "proc/";
+
 /// Hides `path` behind a clone of `with`.
 fn cover(path: &str, with: &str) -> Result<(), Fault> {
+    if path.starts_with(OUR_OWN) {
+        return bind(with, path).map(drop);
+    }
     let Some(target) = target_if_there(path)? else { return Ok(()) };
     let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     let clone = rustix::mount::open_tree(CWD, with, flags).at(format!("clone {with}"))?;
     attach(&clone, &target).at(format!("hide {path}"))
 }
 
+/// Binds one path over another; false if that is not there.
+fn bind(from: &str, path: &str) -> Result<bool, Fault> {
+    match rustix::mount::mount_bind(from, path) {
+        Ok(()) => Ok(true),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(false),
+        Err(errno) => Err(errno).at(format!("put {from} over {path}")),
+    }
+}
+
 fn read_only(path: &str) -> Result<(), Fault> {
+    if path.starts_with(OUR_OWN) {
+        if bind(path, path)? {
+            let flags = MountFlags::BIND
+                | MountFlags::RDONLY
+                | MountFlags::NOSUID
+                | MountFlags::NODEV
+                | MountFlags::NOEXEC;
+            let made = rustix::mount::mount_remount(path, flags, "");
+            made.at(format!("make {path} read-only"))?;
+        }
+        return Ok(());
+    }
     let Some(target) = target_if_there(path)? else { return Ok(()) };
     let flags = OpenTreeFlags::OPEN_TREE_CLONE
         | OpenTreeFlags::OPEN_TREE_CLOEXEC

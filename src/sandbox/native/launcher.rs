@@ -1,7 +1,10 @@
 //! The keeper's side of the zygotes: starts them, carries requests to them, and starts another when
 //! one has died.
 
-use super::proto::{Create, Settle, ZygoteReply, ZygoteRequest, receive, send};
+use super::netns::{Netns, Pool};
+use super::proto::{
+    Create, NetnsPlan, PROTOCOL, Settle, ZygoteReply, ZygoteRequest, receive, send,
+};
 use super::sys::{self, MountChange};
 use super::ways::{Way, Ways};
 use super::zygote::{NAME, SHIFT};
@@ -87,8 +90,8 @@ impl Drop for Zygotes {
 /// How a zygote is to be.
 #[derive(Clone)]
 pub(super) struct Wanted {
-    /// The program it is started from.
-    pub(super) helper: PathBuf,
+    /// The programs it may be started from; the first that understands us is.
+    pub(super) helpers: Vec<PathBuf>,
     /// The home directory of its sandboxes.
     pub(super) home: PathBuf,
     /// For sandboxes in the machine's network only.
@@ -113,8 +116,8 @@ struct Asked {
     /// It answers no more.
     over: bool,
     waiting: VecDeque<oneshot::Sender<Answer>>,
-    /// Network namespaces that are free again, to be told with the next request.
-    released: Vec<u32>,
+    /// Network namespaces that are free again.
+    netns: Pool,
 }
 
 /// A sandbox that the zygote has made.
@@ -123,8 +126,8 @@ pub(super) struct Born {
     pub(super) pid: i32,
     /// A descriptor of it.
     pub(super) pidfd: OwnedFd,
-    /// The pooled network namespace it got.
-    pub(super) netns: Option<u32>,
+    /// The network namespace it got, unless the machine's.
+    pub(super) netns: Option<Netns>,
     /// The directory of an upper in memory.
     pub(super) upper: Option<OwnedFd>,
 }
@@ -189,7 +192,16 @@ impl Zygote {
         descriptors: &[BorrowedFd<'_>],
     ) -> Answer {
         let (tell, told) = oneshot::channel();
-        create.released = std::mem::take(&mut self.asked().released);
+        let taken = match create.netns {
+            NetnsPlan::Host => None,
+            _ => self.asked().netns.take(),
+        };
+        let mut all = descriptors.to_vec();
+        if let Some(netns) = &taken {
+            create.netns = NetnsPlan::Given;
+            let at = 1 + create.terms.join.descriptors();
+            all.splice(at..at, netns.descriptors());
+        }
         let request = ZygoteRequest::Create(create);
         let mut tell = Some(tell);
         while tell.is_some() {
@@ -198,7 +210,7 @@ impl Zygote {
                 // Answers come in the order of the requests.
                 let mut asked = self.asked();
                 if !asked.over {
-                    send(socket.get_ref(), &request, descriptors)?;
+                    send(socket.get_ref(), &request, &all)?;
                     asked.waiting.extend(tell.take());
                 }
                 Ok(asked.over)
@@ -209,12 +221,21 @@ impl Zygote {
                 Ok(Err(error)) => return Err(SandboxError::step("ask the zygote")(error)),
             }
         }
-        told.await.map_err(|_| died())?
+        let answer = told.await.map_err(|_| died())?;
+        drop(all);
+        match (answer, taken) {
+            (Ok(born), Some(netns)) => Ok(Born { netns: Some(netns), ..born }),
+            (Err(error), Some(netns)) => {
+                self.release(netns);
+                Err(error)
+            }
+            (answer, None) => answer,
+        }
     }
 
     /// Gives a network namespace back.
-    pub(super) fn release(&self, netns: u32) {
-        self.asked().released.push(netns);
+    pub(super) fn release(&self, netns: Netns) {
+        self.asked().netns.give_back(netns);
     }
 
     /// Hears its answers until it is gone.
@@ -255,10 +276,16 @@ fn died() -> SandboxError {
 
 fn born(reply: ZygoteReply, descriptors: Vec<OwnedFd>) -> Answer {
     match reply {
-        ZygoteReply::Created { pid, netns } => {
+        ZygoteReply::Created { pid, upper, netns } => {
             let mut descriptors = descriptors.into_iter();
             let pidfd = descriptors.next().ok_or_else(nonsense)?;
-            Ok(Born { pid, pidfd, netns, upper: descriptors.next() })
+            let upper = upper.then(|| descriptors.next().ok_or_else(nonsense)).transpose()?;
+            let netns = match (netns, descriptors.next(), descriptors.next()) {
+                (true, Some(one), Some(other)) => Some(Netns::from_descriptors([one, other])),
+                (true, ..) => return Err(nonsense()),
+                (false, ..) => None,
+            };
+            Ok(Born { pid, pidfd, netns, upper })
         }
         ZygoteReply::Failed(fault) => Err(super::failed(&fault)),
         _ => Err(nonsense()),
@@ -288,7 +315,18 @@ struct Started {
 }
 
 fn start(wanted: &Wanted) -> Result<Started, SandboxError> {
-    let (helper, home) = (&wanted.helper, &wanted.home);
+    let mut problem = None;
+    for helper in &wanted.helpers {
+        match start_from(helper, wanted) {
+            Err(error @ SandboxError::Protocol(_)) => problem = Some(error),
+            other => return other,
+        }
+    }
+    Err(problem.unwrap_or_else(nonsense))
+}
+
+fn start_from(helper: &Path, wanted: &Wanted) -> Result<Started, SandboxError> {
+    let home = &wanted.home;
     let step = |errno: Errno| SandboxError::step("make a socket")(errno.into());
     let (ours, theirs) =
         socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
@@ -302,10 +340,16 @@ fn start(wanted: &Wanted) -> Result<Started, SandboxError> {
         .stderr(Stdio::null())
         .spawn()
         .map_err(SandboxError::step(format!("start the helper {}", helper.display())))?;
-    let (reply, mut descriptors) = hear(&ours)?;
+    let (reply, mut descriptors) = match hear(&ours) {
+        Ok(heard) => heard,
+        Err(error) => return Err(unlike(helper, child, &ours, Some(error))),
+    };
     let userns = match reply {
-        ZygoteReply::Started { root: true } => Some(descriptors.pop().ok_or_else(nonsense)?),
-        ZygoteReply::Started { root: false } => None,
+        ZygoteReply::Started { protocol, .. } if protocol != PROTOCOL => {
+            return Err(unlike(helper, child, &ours, None));
+        }
+        ZygoteReply::Started { root: true, .. } => Some(descriptors.pop().ok_or_else(nonsense)?),
+        ZygoteReply::Started { root: false, .. } => None,
         ZygoteReply::Failed(fault) => return Err(super::failed(&fault)),
         _ => return Err(nonsense()),
     };
@@ -324,6 +368,25 @@ fn start(wanted: &Wanted) -> Result<Started, SandboxError> {
         ZygoteReply::Settled { ways } => Ok(Started { child, socket: ours, userns, ways }),
         ZygoteReply::Failed(fault) => Err(super::failed(&fault)),
         _ => Err(nonsense()),
+    }
+}
+
+/// A helper of another build, which says nothing that we understand; it is ended.
+fn unlike(
+    helper: &Path,
+    mut child: Child,
+    socket: &OwnedFd,
+    error: Option<SandboxError>,
+) -> SandboxError {
+    let _ = rustix::net::shutdown(socket, Shutdown::Both);
+    let _ = child.kill();
+    let _ = child.wait();
+    match error {
+        Some(error @ SandboxError::System { .. }) => error,
+        _ => SandboxError::Protocol(format!(
+            "the helper {} is of another build; install both anew",
+            helper.display()
+        )),
     }
 }
 
@@ -351,23 +414,33 @@ fn shifted(home: &Path, userns: &OwnedFd) -> Result<OwnedFd, SandboxError> {
     Ok(mount)
 }
 
-/// Finds the program that helpers are started from.
-pub(super) fn find_helper(option: Option<&Path>) -> Result<PathBuf, SandboxError> {
+/// A small program for the purpose; every sandbox is a copy of what it has in memory.
+const SMALL: &str = "evalrun-zygote";
+/// The whole program, which can do the same.
+const WHOLE: &str = "evalrun";
+
+/// Finds the programs that helpers can be started from, the best first.
+pub(super) fn find_helpers(option: Option<&Path>) -> Result<Vec<PathBuf>, SandboxError> {
     let named = std::env::var_os("EVALRUN_HELPER").map(PathBuf::from);
     if let Some(helper) = option.map(Path::to_owned).or(named) {
         // It is started from another folder.
-        return std::path::absolute(helper).map_err(SandboxError::step("find the helper"));
+        let helper = std::path::absolute(helper).map_err(SandboxError::step("find the helper"))?;
+        return Ok(vec![helper]);
     }
     let own = std::env::current_exe().map_err(SandboxError::step("find the own program"))?;
-    if own.file_name().is_some_and(|name| name == "evalrun") {
+    let folders = || own.parent().into_iter().chain(own.parent().and_then(Path::parent));
+    let beside = |name| folders().map(|folder| folder.join(name)).find(|path| path.is_file());
+    let whole = match own.file_name().is_some_and(|name| name == WHOLE) {
         // By this name it is the very program that runs, even if its file was replaced meanwhile.
-        return Ok("/proc/self/exe".into());
-    }
-    let folders = own.parent().into_iter().chain(own.parent().and_then(Path::parent));
-    folders.map(|folder| folder.join("evalrun")).find(|path| path.is_file()).ok_or_else(|| {
-        SandboxError::Unsupported {
+        true => Some("/proc/self/exe".into()),
+        false => beside(WHOLE),
+    };
+    let helpers: Vec<PathBuf> = beside(SMALL).into_iter().chain(whole).collect();
+    match helpers.is_empty() {
+        false => Ok(helpers),
+        true => Err(SandboxError::Unsupported {
             what: "a sandbox from this program",
             why: "the helper `evalrun` is not beside it; set EVALRUN_HELPER to its path".to_owned(),
-        }
-    })
+        }),
+    }
 }

@@ -57,6 +57,7 @@ mod sandbox;
 mod seccomp;
 mod serve;
 mod setup;
+mod spread;
 mod streams;
 mod stubs;
 mod sys;

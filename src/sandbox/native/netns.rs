@@ -2,104 +2,172 @@
 //! millisecond, entering one a microsecond. They belong to the zygote's user namespace, so root in
 //! a sandbox has no power over them.
 
+use super::den::proc_mount;
 use super::proto::{At, Fault};
 use super::sys;
+use rustix::fs::{CWD, Mode, OFlags, openat};
 use rustix::io::Errno;
 use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags};
 use rustix::thread::LinkNameSpaceType;
 use std::collections::VecDeque;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A network namespace.
+#[derive(Debug)]
 pub(super) struct Netns {
     namespace: OwnedFd,
-    /// A detached sysfs that shows this namespace's devices, where the machine allows one.
-    pub(super) sysfs: Option<OwnedFd>,
     /// Its counts of sockets. An open file of this kind tells of the namespace it was opened in.
     sockstat: OwnedFd,
 }
 
-/// All that were made, and those of them that are free.
-pub(super) struct Pool {
+/// The zygote's side: what network namespaces are made with, and a few made ahead. All others are with
+/// the keeper: what the zygote holds, every sandbox is born with and must close.
+pub(super) struct Maker {
     host: Netns,
-    all: Vec<Netns>,
-    /// Nothing is left in these of who used them last.
-    free: VecDeque<u32>,
-    /// In these something is left: connections that linger for a minute.
-    lingering: VecDeque<u32>,
+    /// A sysfs that shows the machine's devices, where the machine allows one.
+    host_sysfs: Option<OwnedFd>,
+    /// One that shows those of a namespace of nobody's: the same that every other shows. One for
+    /// each would make all of them slower to make, the more there are.
+    sysfs: Option<OwnedFd>,
+    knobs: Knobs,
+    /// Whether this thread has left the machine's namespace.
+    left: bool,
+    ahead: Vec<Netns>,
 }
 
-impl Pool {
-    /// A pool with none in it yet. This thread's own namespace is the machine's.
+impl Maker {
+    /// One that has made none yet. This thread's own namespace is the machine's.
     pub(super) fn new() -> Result<Self, Fault> {
-        let host = Netns::current()?;
-        Ok(Self { host, all: Vec::new(), free: VecDeque::new(), lingering: VecDeque::new() })
+        Ok(Self {
+            host: Netns::current()?,
+            host_sysfs: sysfs(),
+            sysfs: None,
+            knobs: Knobs::default(),
+            left: false,
+            ahead: Vec::new(),
+        })
     }
 
     /// Enters the machine's own.
-    pub(super) fn enter_host(&self) -> Result<&Netns, Fault> {
+    pub(super) fn enter_host(&mut self) -> Result<(), Fault> {
         // Where it was never left it need not, and by an ordinary user cannot, be entered.
-        if !self.all.is_empty() {
-            enter(&self.host)?;
+        if self.left {
+            self.host.enter()?;
         }
-        Ok(&self.host)
+        Ok(())
     }
 
-    /// Enters a free one, or a new one.
-    pub(super) fn enter(&mut self) -> Result<(u32, &Netns), Fault> {
-        if self.free.is_empty()
-            && let Some(number) = self.lingering.pop_front()
-        {
-            self.release(number);
+    /// Enters one that was used before.
+    pub(super) fn enter(&mut self, netns: &Netns) -> Result<(), Fault> {
+        self.left = true;
+        self.make_sysfs()?;
+        netns.enter()
+    }
+
+    /// Enters a new one.
+    pub(super) fn enter_new(&mut self) -> Result<Netns, Fault> {
+        match self.ahead.pop() {
+            Some(netns) => netns.enter().map(|()| netns),
+            None => self.make(),
         }
-        let number = match self.free.pop_front() {
-            Some(number) => {
-                enter(self.at(number)?)?;
-                number
-            }
-            None => self.make()?,
-        };
-        Ok((number, self.at(number)?))
     }
 
     /// Makes one ahead of need.
     pub(super) fn prepare(&mut self) -> Result<(), Fault> {
-        let number = self.make()?;
-        self.free.push_back(number);
+        let netns = self.make()?;
+        self.ahead.push(netns);
         Ok(())
     }
 
-    /// How many are free.
-    pub(super) fn free(&self) -> usize {
-        self.free.len()
+    /// How many are ready.
+    pub(super) fn ready(&self) -> usize {
+        self.ahead.len()
     }
 
-    /// Takes one back whose processes are all gone. Connections that linger belong to its last user:
-    /// the next must not meet them.
-    pub(super) fn release(&mut self, number: u32) {
-        let known = self.free.contains(&number) || self.lingering.contains(&number);
-        match self.at(number) {
-            Ok(netns) if !known => match netns.is_quiet() {
-                true => self.free.push_back(number),
-                false => self.lingering.push_back(number),
-            },
-            _ => {}
+    /// The sysfs to show in the machine's namespace, or in one of ours.
+    pub(super) fn sysfs(&self, host: bool) -> Option<&OwnedFd> {
+        if host { self.host_sysfs.as_ref() } else { self.sysfs.as_ref() }
+    }
+
+    fn make_sysfs(&mut self) -> Result<(), Fault> {
+        if self.sysfs.is_none() {
+            unshare()?;
+            self.sysfs = sysfs();
         }
+        Ok(())
     }
 
-    fn at(&self, number: u32) -> Result<&Netns, Fault> {
-        self.all.get(number as usize).ok_or(Errno::NOENT).at("find a network namespace")
-    }
-
-    fn make(&mut self) -> Result<u32, Fault> {
-        sys::unshare(libc::CLONE_NEWNET).at("make a network namespace")?;
-        sys::loopback_up().at("bring up the loopback device")?;
+    fn make(&mut self) -> Result<Netns, Fault> {
+        self.left = true;
+        self.make_sysfs()?;
+        unshare()?;
         // What a container's root expects although it has no power over the namespace. Not
         // being able to set it costs no more than that.
-        let _ = fs_err::write("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0");
-        let _ = fs_err::write("/proc/sys/net/ipv4/ping_group_range", "0 2147483647");
-        self.all.push(Netns::current()?);
-        u32::try_from(self.all.len() - 1).map_err(|_| Errno::OVERFLOW).at("number a namespace")
+        let _ = self.knobs.set("ip_unprivileged_port_start", "0");
+        let _ = self.knobs.set("ping_group_range", "0 2147483647");
+        Netns::current()
+    }
+}
+
+/// The keeper's side: those that were used and are free again.
+#[derive(Debug, Default)]
+pub(super) struct Pool(VecDeque<Netns>);
+
+impl Pool {
+    /// How many are looked at for one in which nothing is left.
+    const LOOKS: usize = 4;
+
+    /// One in which nothing is left of who used it last. Connections linger in some for a minute:
+    /// the next must not meet them.
+    pub(super) fn take(&mut self) -> Option<Netns> {
+        for _ in 0..Self::LOOKS.min(self.0.len()) {
+            let netns = self.0.pop_front()?;
+            if netns.is_quiet() {
+                return Some(netns);
+            }
+            self.0.push_back(netns);
+        }
+        None
+    }
+
+    /// Takes one back whose processes are all gone.
+    pub(super) fn give_back(&mut self, netns: Netns) {
+        self.0.push_back(netns);
+    }
+}
+
+/// Leaves the namespace that this thread is in for a new one.
+fn unshare() -> Result<(), Fault> {
+    sys::unshare(libc::CLONE_NEWNET).at("make a network namespace")?;
+    sys::loopback_up().at("bring up the loopback device")
+}
+
+/// What can be set in the namespace that this thread is in, by a proc of ours. It remembers the
+/// files of every namespace by the same names, and finds each by going through all: a new one is
+/// mounted now and then.
+#[derive(Default)]
+struct Knobs {
+    proc: Option<OwnedFd>,
+    uses: u32,
+}
+
+impl Knobs {
+    /// How often one proc is used.
+    const OFTEN: u32 = 64;
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), Errno> {
+        if self.proc.is_none() || self.uses >= Self::OFTEN {
+            self.proc = proc_mount().ok();
+            self.uses = 0;
+        }
+        self.uses += 1;
+        let path = format!("sys/net/ipv4/{name}");
+        let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+        let file = match &self.proc {
+            Some(proc) => openat(proc, path, flags, Mode::empty())?,
+            None => openat(CWD, format!("/proc/{path}"), flags, Mode::empty())?,
+        };
+        rustix::io::write(&file, value.as_bytes()).map(drop)
     }
 }
 
@@ -109,9 +177,29 @@ impl Netns {
         let open = |path| fs_err::File::open(path).map(|file| file.into_parts().0.into());
         Ok(Self {
             namespace: open("/proc/self/ns/net").at("open the network namespace")?,
-            sysfs: sysfs(),
             sockstat: open("/proc/self/net/sockstat").at("open the counts of sockets")?,
         })
+    }
+
+    fn enter(&self) -> Result<(), Fault> {
+        let kind = Some(LinkNameSpaceType::Network);
+        rustix::thread::move_into_link_name_space(self.namespace.as_fd(), kind)
+            .at("enter a network namespace")
+    }
+
+    /// What it takes to have it elsewhere.
+    pub(super) fn descriptors(&self) -> [BorrowedFd<'_>; 2] {
+        [self.namespace.as_fd(), self.sockstat.as_fd()]
+    }
+
+    /// The same, given away.
+    pub(super) fn into_descriptors(self) -> [OwnedFd; 2] {
+        [self.namespace, self.sockstat]
+    }
+
+    /// One that was elsewhere.
+    pub(super) fn from_descriptors([namespace, sockstat]: [OwnedFd; 2]) -> Self {
+        Self { namespace, sockstat }
     }
 
     /// Whether nothing is left in it. Sockets of every family count, and connections of both
@@ -123,14 +211,6 @@ impl Netns {
             Err(_) => false,
         }
     }
-}
-
-fn enter(netns: &Netns) -> Result<(), Fault> {
-    rustix::thread::move_into_link_name_space(
-        netns.namespace.as_fd(),
-        Some(LinkNameSpaceType::Network),
-    )
-    .at("enter a network namespace")
 }
 
 /// Orphaned connections and memory are counted for the whole machine, the rest by namespace.

@@ -16,12 +16,8 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 /// What the kernel takes of the options of `mount`, with the zero at their end.
 const PAGE: usize = 4096;
 
-/// Mounts it: attached nowhere if roots are put together so, else at [`ROOT_AT`]. For uppers in
-/// memory, the directory of what is written comes with it.
-pub(super) fn mount(
-    create: &Create,
-    materials: &Materials,
-) -> Result<(OwnedFd, Option<OwnedFd>), Fault> {
+/// Mounts it: attached nowhere if roots are put together so, else at [`ROOT_AT`].
+pub(super) fn mount(create: &Create, materials: &Materials) -> Result<Mounted, Fault> {
     let step = "mount the overlay";
     // A detached mount is taken apart when its last descriptor goes: not before the overlay has it.
     let upper = upper(&create.upper, materials)?;
@@ -35,7 +31,17 @@ pub(super) fn mount(
     if flags.contains(StatVfsMountFlags::RDONLY) {
         return Err(Errno::ROFS).at(step);
     }
-    Ok((mount, upper.plain))
+    Ok(Mounted { mount, upper: upper.plain, scaffold: upper.mounts })
+}
+
+/// A mounted overlay.
+pub(super) struct Mounted {
+    /// The mount.
+    pub(super) mount: OwnedFd,
+    /// For uppers in memory, the directory of what is written.
+    pub(super) upper: Option<OwnedFd>,
+    /// What it was put together from. To let go of it takes the kernel a while.
+    pub(super) scaffold: Vec<OwnedFd>,
 }
 
 /// Where a sandbox writes.
@@ -45,8 +51,8 @@ struct Upper {
     /// For uppers in memory: the upper directory by a mount that shows owners as they are inside,
     /// if there is a way to have one.
     plain: Option<OwnedFd>,
-    /// The mount that the others are on.
-    _mount: Option<OwnedFd>,
+    /// The mounts that the others are on.
+    mounts: Vec<OwnedFd>,
 }
 
 fn upper(plan: &UpperPlan, materials: &Materials) -> Result<Upper, Fault> {
@@ -56,7 +62,7 @@ fn upper(plan: &UpperPlan, materials: &Materials) -> Result<Upper, Fault> {
                 let path = format!("{HOME_AT}/{directory}/{name}");
                 open_path(&path).at(format!("open {path}"))
             };
-            Ok(Upper { upper: open("u")?, work: open("w")?, plain: None, _mount: None })
+            Ok(Upper { upper: open("u")?, work: open("w")?, plain: None, mounts: Vec::new() })
         }
         UpperPlan::Memory(size) => in_memory(*size, materials),
     }
@@ -180,7 +186,7 @@ fn in_memory(size: u64, materials: &Materials) -> Result<Upper, Fault> {
         upper: open(&mount, "u").at(step)?,
         work: open(&mount, "w").at(step)?,
         plain: Some(open(&plain, "u").at(step)?),
-        _mount: Some(mount),
+        mounts: vec![mount, plain],
     })
 }
 

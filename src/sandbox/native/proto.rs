@@ -1,6 +1,6 @@
 //! What keeper, zygote and pid 1 say to each other, and how it travels: one message a packet of a
-//! `SOCK_SEQPACKET` socket, as JSON, with descriptors beside it. Long messages go in a sealed
-//! memory file that is passed as the last descriptor.
+//! `SOCK_SEQPACKET` socket, in postcard's form, with descriptors beside it. Long messages go in a
+//! sealed memory file that is passed as the last descriptor.
 
 #[cfg(test)]
 mod laws;
@@ -8,7 +8,7 @@ mod words;
 
 pub(super) use words::{
     At, Bind, BindSource, Create, EndedExec, Exec, Fault, FileWork, InitReply, InitRequest, Join,
-    Settle, Stream, UpperPlan, Work, ZygoteReply, ZygoteRequest,
+    NetnsPlan, Settle, Stream, UpperPlan, Work, ZygoteReply, ZygoteRequest,
 };
 
 use rustix::fs::{MemfdFlags, SealFlags};
@@ -19,6 +19,7 @@ use rustix::net::{
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::cell::RefCell;
 use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -26,12 +27,40 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 /// Longest message that goes in the packet itself.
 const INLINE: usize = 16 << 10;
 /// Longest message at all: the kernel's own limit on arguments and environment is 2 MiB a string
-/// area; JSON may need twice that.
+/// area.
 const LONGEST: u64 = 8 << 20;
 /// Most descriptors with one message.
 const DESCRIPTORS: usize = 64;
-const TAG_INLINE: u8 = b'J';
+const TAG_INLINE: u8 = b'P';
 const TAG_FILE: u8 = b'M';
+
+/// Tells apart builds that would misunderstand each other: the text of all that both sides rely on.
+pub(super) const PROTOCOL: u64 = {
+    let texts: [&[u8]; 5] = [
+        include_bytes!("proto.rs"),
+        include_bytes!("proto/words.rs"),
+        include_bytes!("setup.rs"),
+        include_bytes!("ways.rs"),
+        include_bytes!("files.rs"),
+    ];
+    // FNV-1a.
+    let mut hash = 0xcbf2_9ce4_8422_2325;
+    let mut text = 0;
+    while text < texts.len() {
+        let mut at = 0;
+        while at < texts[text].len() {
+            hash = (hash ^ texts[text][at] as u64).wrapping_mul(0x0100_0000_01b3);
+            at += 1;
+        }
+        text += 1;
+    }
+    hash
+};
+
+thread_local! {
+    /// Where packets arrive. Made once: a new process would have to fault in the pages of another.
+    static ARRIVAL: RefCell<Vec<u8>> = RefCell::new(vec![0; INLINE + 1]);
+}
 
 /// Sends one message. With a non-blocking socket [`Errno::AGAIN`] says to try again later.
 pub(super) fn send(
@@ -40,7 +69,7 @@ pub(super) fn send(
     descriptors: &[BorrowedFd<'_>],
 ) -> Result<(), Errno> {
     let bytes = packed(message)?;
-    if bytes.len() <= INLINE {
+    if bytes.len() <= INLINE + 1 {
         return send_packet(socket.as_fd(), &bytes, descriptors);
     }
     let file = memory_file(&bytes[1..])?;
@@ -51,9 +80,7 @@ pub(super) fn send(
 
 /// A message as it stands in a packet, however long.
 pub(super) fn packed(message: &impl Serialize) -> Result<Vec<u8>, Errno> {
-    let mut bytes = vec![TAG_INLINE];
-    serde_json::to_writer(&mut bytes, message).map_err(|_| Errno::INVAL)?;
-    Ok(bytes)
+    postcard::to_extend(message, vec![TAG_INLINE]).map_err(|_| Errno::INVAL)
 }
 
 /// Sends bytes as they are.
@@ -98,12 +125,18 @@ pub(super) type Received<T> = (T, Vec<OwnedFd>);
 pub(super) fn receive<T: DeserializeOwned>(
     socket: impl AsFd,
 ) -> Result<Option<Received<T>>, Errno> {
-    let mut bytes = vec![0; INLINE];
+    ARRIVAL.with_borrow_mut(|bytes| receive_in(bytes, socket.as_fd()))
+}
+
+fn receive_in<T: DeserializeOwned>(
+    bytes: &mut [u8],
+    socket: BorrowedFd<'_>,
+) -> Result<Option<Received<T>>, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = rustix::net::recvmsg(
         socket,
-        &mut [IoSliceMut::new(&mut bytes)],
+        &mut [IoSliceMut::new(bytes)],
         &mut ancillary,
         RecvFlags::CMSG_CLOEXEC,
     )?;
@@ -119,15 +152,20 @@ pub(super) fn receive<T: DeserializeOwned>(
     if received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
         return Err(Errno::MSGSIZE);
     }
-    bytes.truncate(received.bytes);
-    if bytes[0] == TAG_FILE {
+    let message = if bytes[0] == TAG_FILE {
         let file = descriptors.pop().ok_or(Errno::BADMSG)?;
-        bytes = read_memory_file(&file)?;
+        understood(&read_memory_file(&file)?)?
     } else {
-        bytes.remove(0);
-    }
-    let message = serde_json::from_slice(&bytes).map_err(|_| Errno::BADMSG)?;
+        understood(&bytes[1..received.bytes])?
+    };
     Ok(Some((message, descriptors)))
+}
+
+fn understood<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Errno> {
+    match postcard::take_from_bytes(bytes) {
+        Ok((message, [])) => Ok(message),
+        _ => Err(Errno::BADMSG),
+    }
 }
 
 /// Reads a message's file, which must be sealed: one that still changes could say two things.
@@ -176,7 +214,7 @@ mod tests {
     #[test]
     fn the_end_and_nonsense_are_told_apart() {
         let (one, other) = pair();
-        send_packet(one.as_fd(), b"J{nonsense", &[]).unwrap();
+        send_packet(one.as_fd(), b"P\xff\xffnonsense", &[]).unwrap();
         assert_eq!(receive::<InitReply>(&other).unwrap_err(), Errno::BADMSG);
         send_packet(one.as_fd(), &[TAG_FILE], &[]).unwrap();
         assert_eq!(receive::<InitReply>(&other).unwrap_err(), Errno::BADMSG);
@@ -188,7 +226,7 @@ mod tests {
     fn a_file_that_can_still_change_is_refused() {
         let (one, other) = pair();
         let file = rustix::fs::memfd_create("x", MemfdFlags::CLOEXEC).unwrap();
-        rustix::io::write(&file, b"\"text\"").unwrap();
+        rustix::io::write(&file, b"\x04text").unwrap();
         send_packet(one.as_fd(), &[TAG_FILE], &[file.as_fd()]).unwrap();
         assert_eq!(receive::<String>(&other).unwrap_err(), Errno::BADMSG);
     }

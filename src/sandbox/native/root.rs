@@ -36,6 +36,8 @@ pub(super) struct Root {
     pub(super) mount: OwnedFd,
     /// For uppers in memory: their directory, with the owners as they are inside.
     pub(super) upper: Option<OwnedFd>,
+    /// Nobody needs this any more, but to let go of it takes the kernel a while.
+    pub(super) scaffold: Vec<OwnedFd>,
 }
 
 /// Assembles the root of a sandbox; `binds` are the descriptors of its [`BindSource::Mount`]s.
@@ -46,9 +48,12 @@ pub(super) fn assemble(
     binds: Vec<OwnedFd>,
 ) -> Result<Root, Fault> {
     let stage = Stage { used: !materials.ways.has(Way::Detached) };
-    let (mount, upper) = overlay::mount(create, materials)?;
+    let overlay::Mounted { mount, upper, mut scaffold } = overlay::mount(create, materials)?;
     for (name, mode) in [("proc", 0o555), ("sys", 0o555), ("dev", 0o755), ("tmp", 0o1777)] {
-        make_directory(&mount, name, mode).at(format!("make /{name} in the image"))?;
+        // Most images have them, and to look costs less than to try.
+        if rustix::fs::statat(&mount, name, AtFlags::SYMLINK_NOFOLLOW).is_err() {
+            make_directory(&mount, name, mode).at(format!("make /{name} in the image"))?;
+        }
     }
     let mut binds = binds.into_iter();
     for bind in &create.binds {
@@ -64,8 +69,12 @@ pub(super) fn assemble(
     if let Some(sysfs) = sysfs {
         put(&sysfs, &mount, "sys")?;
     }
-    let mount = if stage.used { clone_of(&mount).at("take the root off")? } else { mount };
-    Ok(Root { mount, upper })
+    if !stage.used {
+        return Ok(Root { mount, upper, scaffold });
+    }
+    let whole = clone_of(&mount).at("take the root off")?;
+    scaffold.push(mount);
+    Ok(Root { mount: whole, upper, scaffold })
 }
 
 /// The places in the zygote's own root where a root is put together if that cannot be done attached

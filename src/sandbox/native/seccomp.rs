@@ -186,7 +186,9 @@ fn assemble(one_user: bool) -> Vec<Instruction> {
         answer(NOT_PERMITTED),
         load(0), // the call's number
     ];
-    search(&ranges(one_user), &mut code);
+    let mut shared = Shared::new();
+    search(&ranges(one_user), &mut code, &mut shared);
+    share(shared, &mut code);
     code
 }
 
@@ -226,8 +228,12 @@ fn ranges(one_user: bool) -> Vec<(u32, Rule)> {
     ranges
 }
 
+/// Jumps to answers that many share, which stand at the end: the jump, which of its two ways, and
+/// the answer.
+type Shared = Vec<(usize, bool, Rule)>;
+
 /// Code that finds the range of the number in the accumulator.
-fn search(ranges: &[(u32, Rule)], code: &mut Vec<Instruction>) {
+fn search(ranges: &[(u32, Rule)], code: &mut Vec<Instruction>, shared: &mut Shared) {
     if let [(_, rule)] = ranges {
         decide(*rule, code);
         return;
@@ -235,10 +241,46 @@ fn search(ranges: &[(u32, Rule)], code: &mut Vec<Instruction>) {
     let (low, high) = ranges.split_at(ranges.len() / 2);
     let at = code.len();
     code.push(jump(AT_LEAST, high[0].0, 0, 0));
-    search(low, code);
-    let skipped = u8::try_from(code.len() - at - 1).expect("the filter is short");
-    code[at].jt = skipped;
-    search(high, code);
+    match short(low) {
+        Some(rule) => shared.push((at, false, rule)),
+        None => search(low, code, shared),
+    }
+    match short(high) {
+        Some(rule) => shared.push((at, true, rule)),
+        None => {
+            code[at].jt = distance(at, code.len());
+            search(high, code, shared);
+        }
+    }
+}
+
+/// The answer to these, if that is one instruction.
+fn short(ranges: &[(u32, Rule)]) -> Option<Rule> {
+    match ranges {
+        [(_, rule @ (Rule::Allow | Rule::Refuse(_) | Rule::Ask))] => Some(*rule),
+        _ => None,
+    }
+}
+
+/// Puts the shared answers at the end, each once.
+fn share(shared: Shared, code: &mut Vec<Instruction>) {
+    let mut answers: Vec<(Rule, usize)> = Vec::new();
+    for (at, when, rule) in shared {
+        let known = answers.iter().find(|(known, _)| *known == rule).map(|(_, place)| *place);
+        let place = known.unwrap_or_else(|| {
+            answers.push((rule, code.len()));
+            code.push(answer(rule));
+            code.len() - 1
+        });
+        let skipped = distance(at, place);
+        let jump = &mut code[at];
+        *(if when { &mut jump.jt } else { &mut jump.jf }) = skipped;
+    }
+}
+
+/// How many instructions a jump leaves out.
+fn distance(from: usize, to: usize) -> u8 {
+    u8::try_from(to - from - 1).expect("the filter is short")
 }
 
 /// Code that answers by a rule. Arguments are 64 bits wide, but the kernel looks at 32 of these.

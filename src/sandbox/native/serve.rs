@@ -16,10 +16,10 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
-struct Server {
+struct Server<'a> {
     control: OwnedFd,
     null: OwnedFd,
-    spawner: Spawner,
+    spawner: &'a mut Spawner,
     /// Main processes that run, and their commands' numbers.
     running: HashMap<i32, u64>,
     /// Where calls come from that the filter leaves to us: then root is the only user.
@@ -31,12 +31,17 @@ struct Server {
 }
 
 /// Serves until the keeper closes the socket; returns the exit code.
-pub(super) fn serve(control: OwnedFd, null: OwnedFd, calls: Option<OwnedFd>) -> i32 {
+pub(super) fn serve(
+    control: OwnedFd,
+    null: OwnedFd,
+    calls: Option<OwnedFd>,
+    spawner: &mut Spawner,
+) -> i32 {
     let Ok(children) = sys::signal_fd() else { return 2 };
     let mut server = Server {
         control,
         null,
-        spawner: Spawner::new(),
+        spawner,
         running: HashMap::new(),
         stopped: None,
         held: Vec::new(),
@@ -73,7 +78,7 @@ pub(super) fn serve(control: OwnedFd, null: OwnedFd, calls: Option<OwnedFd>) -> 
     }
 }
 
-impl Server {
+impl Server<'_> {
     fn answer(&mut self, request: InitRequest, descriptors: Vec<OwnedFd>) -> Result<(), Errno> {
         match request {
             // Whoever takes a snapshot relies on nothing moving.

@@ -1,12 +1,12 @@
 //! What a sandbox's pid 1 does between its birth and its first command, decided as data: limits
-//! and properties of the machine in, a list of operations out. [`super::init`] performs them.
+//! and properties of the machine in, a list of operations out. The keeper sends the first, the zygote
+//! makes the second of it, once for all sandboxes on the same terms. [`super::init`] performs them.
 
 use super::proto::Join;
-use crate::sandbox::Limits;
 use serde::{Deserialize, Serialize};
 
 /// One thing that pid 1 does. Paths are relative to the new root.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum SetupOp {
     /// Writes 0 to the `tasks` files it was given.
     JoinCgroups,
@@ -67,7 +67,7 @@ pub(super) enum SetupOp {
 }
 
 /// Resource limits that are set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Rlimit {
     /// Size of core dumps.
     Core,
@@ -79,15 +79,21 @@ pub(super) enum Rlimit {
     Processes,
 }
 
-/// What the machine offers, as far as the setup depends on it.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Machine {
+/// What a setup depends on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Terms {
+    /// Limits: memory in bytes, processes, bytes on disk.
+    pub(super) memory: Option<u64>,
+    pub(super) pids: Option<u32>,
+    pub(super) disk: Option<u64>,
     /// More than one id is mapped.
     pub(super) many_ids: bool,
-    /// How sandboxes join cgroups.
+    /// How it joins cgroups.
     pub(super) join: Join,
-    /// Network namespaces are made by the sandbox, not taken from a pool.
+    /// It makes a network namespace of its own, rather than get one of a pool.
     pub(super) own_netns: bool,
+    /// The name of the machine it sees.
+    pub(super) hostname: String,
 }
 
 /// Docker's default capabilities.
@@ -131,30 +137,30 @@ const READ_ONLY: [&str; 5] = ["proc/bus", "proc/fs", "proc/irq", "proc/sys", "pr
 const OPEN_FILES: u64 = 1 << 20;
 const SHARED_MEMORY: u64 = 1 << 30;
 
-/// The operations for a sandbox with these limits on this machine.
-pub(super) fn plan(limits: &Limits, machine: &Machine, hostname: &str) -> Vec<SetupOp> {
+/// The operations for a sandbox on these terms.
+pub(super) fn plan(terms: &Terms) -> Vec<SetupOp> {
     use SetupOp::{
         BecomeRoot, CloseDescriptors, DieWithParent, EnterRoot, FilterCalls, HideDirectory,
         HideFile, Hostname, JoinCgroups, KeepCapabilities, LoopbackUp, NoNewPrivileges, PivotRoot,
         ReadOnly, Undumpable, UnshareCgroups,
     };
     let mut ops = Vec::with_capacity(48);
-    if matches!(machine.join, Join::Tasks(_)) {
+    if matches!(terms.join, Join::Tasks(_)) {
         ops.push(JoinCgroups);
     }
     ops.push(BecomeRoot);
     // Without a cgroup of its own too: else it would see where its keeper is.
     ops.push(UnshareCgroups);
-    if machine.own_netns {
+    if terms.own_netns {
         ops.push(LoopbackUp);
     }
     ops.push(EnterRoot);
-    ops.extend(mounts(limits, machine));
+    ops.extend(mounts(terms));
     ops.extend(HIDDEN_DIRECTORIES.map(|path| HideDirectory(path.to_owned())));
     ops.extend(HIDDEN_FILES.map(|path| HideFile(path.to_owned())));
     ops.extend(READ_ONLY.map(|path| ReadOnly(path.to_owned())));
-    ops.extend([PivotRoot, Hostname(hostname.to_owned())]);
-    ops.extend(rlimits(limits, machine));
+    ops.extend([PivotRoot, Hostname(terms.hostname.clone())]);
+    ops.extend(rlimits(terms));
     // The order of the last ones is the kernel's: what comes later is undone by what comes before,
     // or needs what the next takes away.
     ops.extend([
@@ -163,20 +169,20 @@ pub(super) fn plan(limits: &Limits, machine: &Machine, hostname: &str) -> Vec<Se
         CloseDescriptors,
         DieWithParent,
         Undumpable,
-        FilterCalls { one_user: !machine.many_ids },
+        FilterCalls { one_user: !terms.many_ids },
     ]);
     ops
 }
 
-fn mounts(limits: &Limits, machine: &Machine) -> Vec<SetupOp> {
+fn mounts(terms: &Terms) -> Vec<SetupOp> {
     let quiet = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
     let mut terminals = vec![("ptmxmode", "0666".to_owned()), ("mode", "0620".to_owned())];
-    if machine.many_ids {
+    if terms.many_ids {
         terminals.push(("gid", "5".to_owned())); // tty
     }
     // Shared memory counts as memory: a file system as large as the limit would turn "no space
     // left" into a killed process.
-    let shared = limits.memory.map_or(SHARED_MEMORY, |memory| (memory / 2).min(SHARED_MEMORY));
+    let shared = terms.memory.map_or(SHARED_MEMORY, |memory| (memory / 2).min(SHARED_MEMORY));
     let shared = vec![("mode", "1777".to_owned()), ("size", shared.to_string())];
     let no_devices = quiet | libc::MOUNT_ATTR_NODEV;
     [
@@ -194,13 +200,13 @@ fn mounts(limits: &Limits, machine: &Machine) -> Vec<SetupOp> {
     .collect()
 }
 
-fn rlimits(limits: &Limits, machine: &Machine) -> Vec<SetupOp> {
+fn rlimits(terms: &Terms) -> Vec<SetupOp> {
     let limit = |resource, value| SetupOp::Rlimit { resource, soft: value, hard: value };
     let mut ops = vec![limit(Rlimit::Core, 0), limit(Rlimit::Files, OPEN_FILES)];
-    if let Some(disk) = limits.disk {
+    if let Some(disk) = terms.disk {
         ops.push(limit(Rlimit::FileSize, disk));
     }
-    if let (Join::None, Some(pids)) = (machine.join, limits.pids) {
+    if let (Join::None, Some(pids)) = (terms.join, terms.pids) {
         // Counted by user and user namespace, and each sandbox has a user namespace of its own.
         ops.push(limit(Rlimit::Processes, pids.into()));
     }
@@ -211,14 +217,25 @@ fn rlimits(limits: &Limits, machine: &Machine) -> Vec<SetupOp> {
 mod tests {
     use super::*;
 
+    fn terms() -> Terms {
+        Terms {
+            memory: None,
+            pids: None,
+            disk: None,
+            many_ids: true,
+            join: Join::Born,
+            own_netns: false,
+            hostname: "box".to_owned(),
+        }
+    }
+
     fn position(ops: &[SetupOp], wanted: impl Fn(&SetupOp) -> bool) -> usize {
         ops.iter().position(wanted).unwrap()
     }
 
     #[test]
     fn the_order_is_the_one_the_kernel_needs() {
-        let machine = Machine { many_ids: true, join: Join::Tasks(3), own_netns: false };
-        let ops = plan(&Limits::default(), &machine, "box");
+        let ops = plan(&Terms { join: Join::Tasks(3), ..terms() });
         let at = |op: SetupOp| position(&ops, |other| *other == op);
         assert!(at(SetupOp::JoinCgroups) < at(SetupOp::UnshareCgroups));
         assert!(at(SetupOp::BecomeRoot) < at(SetupOp::EnterRoot));
@@ -231,9 +248,9 @@ mod tests {
 
     #[test]
     fn without_cgroups_processes_are_limited_by_the_user_namespace() {
-        let machine = Machine { many_ids: false, join: Join::None, own_netns: true };
-        let limits = Limits { pids: Some(7), ..Limits::default() };
-        let ops = plan(&limits, &machine, "box");
+        let join = Join::None;
+        let alone = Terms { pids: Some(7), many_ids: false, join, own_netns: true, ..terms() };
+        let ops = plan(&alone);
         let wanted = SetupOp::Rlimit { resource: Rlimit::Processes, soft: 7, hard: 7 };
         assert!(ops.contains(&wanted));
         assert!(ops.contains(&SetupOp::UnshareCgroups));

@@ -3,11 +3,14 @@
 
 use super::den::{become_root, build_root, write_maps};
 use super::init::{self, Birth};
-use super::netns::{Netns, Pool};
-use super::proto::{At, Create, Fault, Join, ZygoteReply, ZygoteRequest, receive, send};
+use super::netns::{Maker, Netns};
+use super::proto::{
+    At, Create, Fault, Join, NetnsPlan, PROTOCOL, ZygoteReply, ZygoteRequest, receive, send,
+};
 use super::root::{self, Materials};
 use super::seccomp;
-use super::sys::{self, CloneRequest, Cloned};
+use super::setup::{self, SetupOp, Terms};
+use super::sys::{self, CloneRequest, Cloned, Spawner};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
@@ -29,6 +32,17 @@ const AHEAD: usize = 4;
 pub(super) const SHIFT: u32 = 100_000;
 /// How many ids they have.
 pub(super) const IDS: u32 = 65_536;
+
+/// A sandbox whose pid 1 goes its way.
+struct Newborn {
+    pid: i32,
+    upper: bool,
+    netns: bool,
+    /// For the keeper.
+    descriptors: Vec<OwnedFd>,
+    /// To be let go of when there is time.
+    scaffold: Vec<OwnedFd>,
+}
 
 /// If this process was started as a zygote: its whole life.
 pub(super) fn run_if_asked() -> Option<ExitCode> {
@@ -73,9 +87,13 @@ struct Zygote {
     control: OwnedFd,
     materials: Materials,
     shift: Option<u32>,
-    pool: Pool,
+    netns: Maker,
     /// How many network namespaces are made ahead.
     ahead: usize,
+    /// What the last sandbox's pid 1 had to do, and why.
+    plan: Option<(Terms, Vec<SetupOp>)>,
+    /// For pid 1s: what they are born with they need not make.
+    spawner: Spawner,
 }
 
 fn live() -> Result<(), Fault> {
@@ -122,14 +140,15 @@ fn take_control() -> Result<OwnedFd, Fault> {
 fn settle(control: &OwnedFd) -> Result<Zygote, Fault> {
     let userns = become_root()?;
     let descriptors: Vec<_> = userns.iter().map(AsFd::as_fd).collect();
-    send(control, &ZygoteReply::Started { root: userns.is_some() }, &descriptors).at("answer")?;
+    let started = ZygoteReply::Started { root: userns.is_some(), protocol: PROTOCOL };
+    send(control, &started, &descriptors).at("answer")?;
     let (request, mut descriptors) =
         receive::<ZygoteRequest>(control).at("receive")?.ok_or(Errno::PIPE).at("receive")?;
     let ZygoteRequest::Settle(settle) = request else {
         return Err(Errno::PROTO).at("settle in");
     };
     let materials = build_root(&settle, descriptors.pop(), userns)?;
-    let pool = Pool::new()?;
+    let netns = Maker::new()?;
     if let Some(shift) = settle.shift {
         // The overlay works on its upper as this user; without the bit it would do so without the
         // capabilities that root has over files.
@@ -142,20 +161,21 @@ fn settle(control: &OwnedFd) -> Result<Zygote, Fault> {
     seccomp::program(materials.userns.is_none());
     let control = control.try_clone().at("keep the socket")?;
     let ahead = if settle.stays { 0 } else { AHEAD };
-    Ok(Zygote { control, materials, shift: settle.shift, pool, ahead })
+    let (plan, spawner) = (None, Spawner::new());
+    Ok(Zygote { control, materials, shift: settle.shift, netns, ahead, plan, spawner })
 }
 
 impl Zygote {
     /// Waits; with nothing else to do, makes network namespaces ahead.
     fn wait_for_request(&mut self) -> Result<(), Fault> {
-        while self.pool.free() < self.ahead {
+        while self.netns.ready() < self.ahead {
             let mut ready = [PollFd::new(&self.control, PollFlags::IN)];
             let soon = Timespec { tv_sec: 0, tv_nsec: 2_000_000 };
             match poll(&mut ready, Some(&soon)) {
                 Ok(0) => {}
                 _ => return Ok(()),
             }
-            if self.pool.prepare().is_err() {
+            if self.netns.prepare().is_err() {
                 return Ok(());
             }
         }
@@ -166,59 +186,59 @@ impl Zygote {
         match request {
             ZygoteRequest::Settle(_) => Err(Errno::PROTO).at("settle in"),
             ZygoteRequest::Create(create) => match self.create(&create, descriptors) {
-                Ok((reply, descriptors)) => {
+                Ok(born) => {
+                    let Newborn { pid, upper, netns, descriptors, scaffold } = born;
                     let descriptors: Vec<_> = descriptors.iter().map(AsFd::as_fd).collect();
-                    send(&self.control, &reply, &descriptors).at("answer")
+                    let answer = ZygoteReply::Created { pid, upper, netns };
+                    let sent = send(&self.control, &answer, &descriptors).at("answer");
+                    // Now that nobody waits for it.
+                    drop(scaffold);
+                    sent
                 }
                 Err(fault) => send(&self.control, &ZygoteReply::Failed(fault), &[]).at("answer"),
             },
         }
     }
 
-    fn create(
-        &mut self,
-        create: &Create,
-        mut descriptors: Vec<OwnedFd>,
-    ) -> Result<(ZygoteReply, Vec<OwnedFd>), Fault> {
-        let joins = create.join.descriptors();
-        if descriptors.len() < 1 + joins {
+    fn create(&mut self, create: &Create, mut descriptors: Vec<OwnedFd>) -> Result<Newborn, Fault> {
+        let joins = create.terms.join.descriptors();
+        let given = if create.netns == NetnsPlan::Given { 2 } else { 0 };
+        if descriptors.len() < 1 + joins + given {
             return Err(Errno::BADF).at("take the descriptors");
         }
-        for netns in &create.released {
-            self.pool.release(*netns);
+        if self.plan.as_ref().is_none_or(|(terms, _)| *terms != create.terms) {
+            self.plan = Some((create.terms.clone(), setup::plan(&create.terms)));
         }
         let control = descriptors.remove(0);
-        let binds = descriptors.split_off(joins);
-        let (number, netns): (Option<u32>, &Netns) = if create.host_network {
-            (None, self.pool.enter_host()?)
-        } else {
-            let (number, netns) = self.pool.enter()?;
-            (Some(number), netns)
-        };
-        let made = root::assemble(create, &self.materials, netns.sysfs.as_ref(), binds)
-            .and_then(|root| self.give_birth(create, control, root, &descriptors));
-        match made {
-            Ok((pid, descriptors)) => {
-                Ok((ZygoteReply::Created { pid, netns: number }, descriptors))
+        let mut others = descriptors.split_off(joins).into_iter();
+        let mut made = None;
+        match (create.netns, others.len().checked_sub(2)) {
+            (NetnsPlan::Host, _) => self.netns.enter_host()?,
+            (NetnsPlan::Given, Some(_)) => {
+                let given = [(); 2].map(|()| others.next().expect("there are at least two"));
+                self.netns.enter(&Netns::from_descriptors(given))?;
             }
-            Err(fault) => {
-                if let Some(number) = number {
-                    self.pool.release(number);
-                }
-                Err(fault)
-            }
+            _ => made = Some(self.netns.enter_new()?),
         }
+        let sysfs = self.netns.sysfs(create.netns == NetnsPlan::Host);
+        let root = root::assemble(create, &self.materials, sysfs, others.collect())?;
+        let mut born = self.give_birth(create.terms.join, control, root, &descriptors)?;
+        if let Some(netns) = made {
+            born.netns = true;
+            born.descriptors.extend(netns.into_descriptors());
+        }
+        Ok(born)
     }
 
     fn give_birth(
-        &self,
-        create: &Create,
+        &mut self,
+        join: Join,
         control: OwnedFd,
         root: root::Root,
         joins: &[OwnedFd],
-    ) -> Result<(i32, Vec<OwnedFd>), Fault> {
+    ) -> Result<Newborn, Fault> {
         let mapped = rustix::event::eventfd(0, EventfdFlags::CLOEXEC).at("make an event")?;
-        let born_in = matches!(create.join, Join::Born).then(|| joins[0].as_fd());
+        let born_in = matches!(join, Join::Born).then(|| joins[0].as_fd());
         let request = CloneRequest {
             namespaces: libc::CLONE_NEWUSER
                 | libc::CLONE_NEWNS
@@ -233,7 +253,8 @@ impl Zygote {
                 root: root.mount,
                 tasks: joins,
                 mapped,
-                setup: &create.setup,
+                setup: self.plan.as_ref().map_or(&[], |(_, plan)| plan),
+                spawner: &mut self.spawner,
             }),
             Cloned::Parent(pid, pidfd) => {
                 if let Err(fault) = write_maps(pid, self.shift) {
@@ -242,7 +263,9 @@ impl Zygote {
                 }
                 let mut event = std::fs::File::from(mapped);
                 event.write_all(&1_u64.to_ne_bytes()).at("let the sandbox go on")?;
-                Ok((pid, std::iter::once(pidfd).chain(root.upper).collect()))
+                let upper = root.upper.is_some();
+                let descriptors = std::iter::once(pidfd).chain(root.upper).collect();
+                Ok(Newborn { pid, upper, netns: false, descriptors, scaffold: root.scaffold })
             }
         }
     }

@@ -1,7 +1,6 @@
 //! Cgroups of version 1: a tree for each controller.
 
-use super::{Facts, Trees, read_keyed, read_number, write_if_there};
-use crate::sandbox::Limits;
+use super::{Counters, Facts, Limited, Names, Trees, keyed_in, number_in, write_if_there};
 use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
@@ -60,7 +59,7 @@ pub(super) fn find(name: &str) -> Option<Trees> {
     (!trees.directories().is_empty()).then_some(trees)
 }
 
-pub(super) fn limit(trees: &Trees, limits: &Limits) -> io::Result<()> {
+pub(super) fn limit(trees: &Trees, limits: &Limited) -> io::Result<()> {
     if let (Some(directory), Some(memory)) = (&trees.memory, limits.memory) {
         let memory = memory.to_string();
         // In this order: memory and swap together may never be less than memory alone.
@@ -79,25 +78,26 @@ pub(super) fn limit(trees: &Trees, limits: &Limits) -> io::Result<()> {
     Ok(())
 }
 
+pub(super) const NAMES: Names = Names {
+    memory: "memory.usage_in_bytes",
+    peak: "memory.max_usage_in_bytes",
+    oom: "memory.oom_control",
+};
+
 /// A cgroup that has never been near its memory limit has had nobody killed for it: then that count
 /// need not be read. The kernel charges in batches, hence near.
-pub(super) fn facts(trees: &Trees, limit: Option<u64>) -> Facts {
-    let peak_memory = read_number(trees.memory.as_ref(), "memory.max_usage_in_bytes");
-    let near = match (peak_memory, limit) {
+pub(super) fn facts(counters: &Counters, limited: &Limited) -> Facts {
+    let peak_memory = number_in(counters.peak.as_ref());
+    let near = match (peak_memory, limited.memory) {
         (Some(peak), Some(limit)) => peak >= limit / 2,
         _ => true,
     };
+    let oom = counters.oom.as_ref().filter(|_| near);
+    let throttled = counters.throttled.as_ref().filter(|_| limited.cpu_millis.is_some());
     Facts {
-        oom_kills: match near {
-            true => read_keyed(trees.memory.as_ref(), "memory.oom_control", "oom_kill"),
-            false => 0,
-        },
-        forks_refused: read_keyed(trees.pids.as_ref(), "pids.events", "max"),
-        throttled: Duration::from_nanos(read_keyed(
-            trees.cpu.as_ref(),
-            "cpu.stat",
-            "throttled_time",
-        )),
+        oom_kills: keyed_in(oom, "oom_kill"),
+        forks_refused: keyed_in(counters.refused.as_ref(), "max"),
+        throttled: Duration::from_nanos(keyed_in(throttled, "throttled_time")),
         peak_memory,
     }
 }
@@ -107,18 +107,24 @@ const LEFT: u64 = 2 << 20;
 
 /// Forgets the peak; returns what is counted up for ever. Pages of an image that were first read by
 /// the last user stay charged to its cgroup: such a one is not used again.
-pub(super) fn reset(trees: &Trees, limit: Option<u64>) -> Option<Facts> {
-    let left = limit.map_or(LEFT, |limit| LEFT.min(limit / 16));
-    if let Some(directory) = &trees.memory {
-        if read_number(trees.memory.as_ref(), "memory.usage_in_bytes")? > left {
+pub(super) fn reset(trees: &Trees, counters: &Counters, limited: &Limited) -> Option<Facts> {
+    let left = limited.memory.map_or(LEFT, |limit| LEFT.min(limit / 16));
+    // All of them: those who were killed for the last user are not held against the next.
+    let oom_kills = keyed_in(counters.oom.as_ref(), "oom_kill");
+    let facts = Facts { oom_kills, ..facts(counters, limited) };
+    if let (Some(memory), Some(peak)) = (&counters.memory, &counters.peak) {
+        if number_in(Some(memory))? > left {
             return None;
         }
-        write_if_there(&directory.join("memory.max_usage_in_bytes"), "0").ok()?;
+        peak.write("0").ok()?;
     }
-    // The peak is forgotten, so all counts are read.
-    let facts = facts(trees, None);
-    let alone = |directory: &PathBuf| {
-        fs_err::read_to_string(directory.join("cgroup.procs")).is_ok_and(|text| text.is_empty())
+    let alone = match (&counters.processes, &trees.memory) {
+        (processes @ Some(_), _) => number_in(processes.as_ref()) == Some(0),
+        (None, Some(directory)) => {
+            let processes = fs_err::read_to_string(directory.join("cgroup.procs"));
+            processes.is_ok_and(|text| text.is_empty())
+        }
+        (None, None) => true,
     };
-    trees.pids.as_ref().or(trees.memory.as_ref()).is_none_or(alone).then_some(facts)
+    alone.then_some(facts)
 }

@@ -1,8 +1,7 @@
 //! Cgroups of version 2: one tree, whose controllers must be handed down level by level, and only
 //! from cgroups that have no processes of their own.
 
-use super::{Facts, Trees, read_keyed, read_number, write_if_there};
-use crate::sandbox::Limits;
+use super::{Counters, Facts, Limited, Names, Trees, keyed_in, number_in, write_if_there};
 use rustix::fs::FlockOperation;
 use rustix::io::Errno;
 use std::io;
@@ -197,7 +196,7 @@ pub(super) fn is_frozen(directory: &Path) -> bool {
     super::keyed(&events, "frozen") == Some(1)
 }
 
-pub(super) fn limit(trees: &Trees, limits: &Limits) -> io::Result<()> {
+pub(super) fn limit(trees: &Trees, limits: &Limited) -> io::Result<()> {
     if let (Some(directory), Some(memory)) = (&trees.memory, limits.memory) {
         write_if_there(&directory.join("memory.max"), &memory.to_string())?;
         write_if_there(&directory.join("memory.swap.max"), "0")?;
@@ -213,16 +212,16 @@ pub(super) fn limit(trees: &Trees, limits: &Limits) -> io::Result<()> {
     Ok(())
 }
 
-pub(super) fn facts(trees: &Trees) -> Facts {
+pub(super) const NAMES: Names =
+    Names { memory: "memory.current", peak: "memory.peak", oom: "memory.events" };
+
+pub(super) fn facts(counters: &Counters, limited: &Limited) -> Facts {
+    let throttled = counters.throttled.as_ref().filter(|_| limited.cpu_millis.is_some());
     Facts {
-        oom_kills: read_keyed(trees.memory.as_ref(), "memory.events", "oom_kill"),
-        forks_refused: read_keyed(trees.pids.as_ref(), "pids.events", "max"),
-        throttled: Duration::from_micros(read_keyed(
-            trees.cpu.as_ref(),
-            "cpu.stat",
-            "throttled_usec",
-        )),
-        peak_memory: read_number(trees.memory.as_ref(), "memory.peak"),
+        oom_kills: keyed_in(counters.oom.as_ref(), "oom_kill"),
+        forks_refused: keyed_in(counters.refused.as_ref(), "max"),
+        throttled: Duration::from_micros(keyed_in(throttled, "throttled_usec")),
+        peak_memory: number_in(counters.peak.as_ref()),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is said is what is heard, whatever it is.
 
 use super::*;
-use crate::sandbox::native::setup::{Rlimit, SetupOp};
+use crate::sandbox::native::setup::Terms;
 use crate::sandbox::native::ways::{Way, Ways};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -62,36 +62,24 @@ fn said_by_init() -> impl Strategy<Value = InitReply> {
     ]
 }
 
-fn operation() -> impl Strategy<Value = SetupOp> {
-    let rlimit = prop_oneof![Just(Rlimit::Core), Just(Rlimit::Files), Just(Rlimit::Processes)];
-    prop_oneof![
-        Just(SetupOp::BecomeRoot),
-        text().prop_map(SetupOp::HideFile),
-        (text(), text(), vec((text(), text()), 0..3), any::<u64>()).prop_map(
-            |(kind, target, options, attributes)| SetupOp::Mount {
-                kind,
-                target,
-                options,
-                attributes
-            }
-        ),
-        (rlimit, any::<u64>(), any::<u64>()).prop_map(|(resource, soft, hard)| SetupOp::Rlimit {
-            resource,
-            soft,
-            hard
-        }),
-        any::<u64>().prop_map(SetupOp::KeepCapabilities),
-        any::<bool>().prop_map(|one_user| SetupOp::FilterCalls { one_user }),
-    ]
+fn terms() -> impl Strategy<Value = Terms> {
+    let join = prop_oneof![Just(Join::None), (0..9_usize).prop_map(Join::Tasks), Just(Join::Born),];
+    let limits = (any::<Option<u64>>(), any::<Option<u32>>(), any::<Option<u64>>());
+    (limits, any::<[bool; 2]>(), join, text()).prop_map(|(limits, is, join, hostname)| {
+        let (memory, pids, disk) = limits;
+        let [many_ids, own_netns] = is;
+        Terms { memory, pids, disk, many_ids, join, own_netns, hostname }
+    })
 }
 
 fn said_by_zygote() -> impl Strategy<Value = ZygoteReply> {
     prop_oneof![
-        any::<bool>().prop_map(|root| ZygoteReply::Started { root }),
+        (any::<bool>(), any::<u64>())
+            .prop_map(|(root, protocol)| ZygoteReply::Started { root, protocol }),
         proptest::sample::subsequence(Way::ALL.to_vec(), 0..=Way::ALL.len())
             .prop_map(|ways| ZygoteReply::Settled { ways: Ways(ways) }),
-        (any::<i32>(), any::<Option<u32>>())
-            .prop_map(|(pid, netns)| ZygoteReply::Created { pid, netns }),
+        (any::<i32>(), any::<bool>(), any::<bool>())
+            .prop_map(|(pid, upper, netns)| ZygoteReply::Created { pid, upper, netns }),
         fault().prop_map(ZygoteReply::Failed),
     ]
 }
@@ -136,8 +124,8 @@ proptest! {
     }
 
     #[test]
-    fn setups_arrive_as_they_were_decided(setup in vec(operation(), 0..40)) {
-        passes(&setup, 0);
+    fn terms_arrive_as_they_were_decided(terms in terms()) {
+        passes(&terms, 0);
     }
 
     #[test]

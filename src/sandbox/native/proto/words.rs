@@ -1,6 +1,6 @@
 //! The words: what keeper, zygote and pid 1 have to say.
 
-use crate::sandbox::native::setup::SetupOp;
+use crate::sandbox::native::setup::Terms;
 use crate::sandbox::native::ways::{Way, Ways};
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -48,7 +48,8 @@ pub(in super::super) enum ZygoteRequest {
     /// The first message: how to settle in. With it come the idmapped clone of the home directory
     /// if there is one.
     Settle(Settle),
-    /// Make a sandbox. Descriptors: the control socket, then those of [`Join`], then the binds'.
+    /// Make a sandbox. Descriptors: the control socket, then those of [`Join`], then those of
+    /// [`NetnsPlan`], then the binds'.
     Create(Box<Create>),
 }
 
@@ -74,18 +75,22 @@ pub(in super::super) enum ZygoteReply {
     Started {
         /// Whether it acts for the machine's root.
         root: bool,
+        /// See [`super::PROTOCOL`].
+        protocol: u64,
     },
     /// It has settled in.
     Settled {
         /// How it makes sandboxes.
         ways: Ways,
     },
-    /// A sandbox is starting. Descriptors: its pid 1; for uppers in memory, their directory.
+    /// A sandbox is starting. Descriptors: its pid 1, and what is said to come.
     Created {
         /// Pid 1 as this machine sees it.
         pid: i32,
-        /// The pooled network namespace it got.
-        netns: Option<u32>,
+        /// The directory of an upper in memory comes.
+        upper: bool,
+        /// Two of a new network namespace come.
+        netns: bool,
     },
     /// It could not be made.
     Failed(Fault),
@@ -100,14 +105,21 @@ pub(in super::super) struct Create {
     pub(in super::super) upper: UpperPlan,
     /// What is shown in it besides.
     pub(in super::super) binds: Vec<Bind>,
-    /// Whether it shares the machine's network.
-    pub(in super::super) host_network: bool,
-    /// How it joins its cgroups.
-    pub(in super::super) join: Join,
-    /// What pid 1 does before it serves.
-    pub(in super::super) setup: Vec<SetupOp>,
-    /// Network namespaces whose sandboxes are gone since the last request.
-    pub(in super::super) released: Vec<u32>,
+    /// Its network namespace.
+    pub(in super::super) netns: NetnsPlan,
+    /// What decides what pid 1 does before it serves.
+    pub(in super::super) terms: Terms,
+}
+
+/// Which network namespace a sandbox gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(in super::super) enum NetnsPlan {
+    /// The machine's own.
+    Host,
+    /// A new one, which comes with the answer.
+    New,
+    /// One that comes as two descriptors.
+    Given,
 }
 
 /// Where a sandbox writes.
@@ -120,7 +132,7 @@ pub(in super::super) enum UpperPlan {
 }
 
 /// How a sandbox joins its cgroups.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(in super::super) enum Join {
     /// It has none.
     None,

@@ -45,7 +45,7 @@ fn asked(call: i64, [first, second]: [u32; 2]) -> u32 {
 #[test]
 fn with_one_user_becoming_another_does_nothing_and_owners_are_asked_for() {
     let code = program(true);
-    assert!(code.len() < 300, "{} instructions are no search any more", code.len());
+    assert!(code.len() < 220, "{} instructions are no search any more", code.len());
     let ask = |call: i64, mode: u32| {
         run(code, ARCHITECTURE, u32::try_from(call).unwrap(), [mode, mode, mode])
     };
@@ -81,7 +81,7 @@ fn with_one_user_becoming_another_does_nothing_and_owners_are_asked_for() {
 #[test]
 fn every_call_is_answered_as_its_rule_says() {
     let code = program(false);
-    assert!(code.len() < 300, "{} instructions are no search any more", code.len());
+    assert!(code.len() < 220, "{} instructions are no search any more", code.len());
     let forbidden: Vec<i64> = FORBIDDEN.iter().chain(FORBIDDEN_HERE).copied().collect();
     let special = [libc::SYS_clone3, libc::SYS_personality, libc::SYS_setpriority];
     for call in (0..600).chain([0x4000_0000, u32::MAX]) {

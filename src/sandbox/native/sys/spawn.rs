@@ -4,6 +4,7 @@
 use super::checked;
 use rustix::io::Errno;
 use std::ffi::CString;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::ptr;
 
@@ -36,7 +37,7 @@ pub(in super::super) struct SpawnError {
 
 /// Starts commands. Owns the stack that children run on until they have become the command.
 pub(in super::super) struct Spawner {
-    stack: Vec<u128>,
+    stack: Box<[MaybeUninit<u128>]>,
 }
 
 /// What the child needs, in a form that it can use without allocating.
@@ -52,7 +53,7 @@ const STACK_WORDS: usize = 4096; // of 16 bytes
 impl Spawner {
     /// A spawner with a stack of its own.
     pub(in super::super) fn new() -> Self {
-        Self { stack: vec![0; STACK_WORDS] }
+        Self { stack: Box::new_uninit_slice(STACK_WORDS) }
     }
 
     /// Starts a command and returns its pid. When this returns the command's program is running.
