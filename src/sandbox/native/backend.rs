@@ -8,6 +8,7 @@ use super::network::HostView;
 use super::quota::Quotas;
 use super::reaper::{Reaper, Remains};
 use super::warm::{Kind, Warm};
+use super::watch_disk::Amount;
 use super::ways::Way;
 use super::{copy, spread, sys, watch};
 use crate::layers::{
@@ -200,9 +201,13 @@ impl Inner {
         live.values().filter_map(Weak::upgrade).collect()
     }
 
-    /// Free bytes in the store's file system.
-    pub(super) fn free_bytes(&self) -> u64 {
-        rustix::fs::statvfs(&self.directory).map_or(0, |stat| stat.f_bavail * stat.f_frsize)
+    /// What is free in the store's file system.
+    pub(super) fn free_on_disk(&self) -> Amount {
+        rustix::fs::statvfs(&self.directory).map_or(Amount::default(), |stat| Amount {
+            bytes: stat.f_bavail.saturating_mul(stat.f_frsize),
+            // Some have as many as there is room for, and say none.
+            files: if stat.f_files == 0 { u64::MAX } else { stat.f_ffree },
+        })
     }
 
     /// Waits until no process of a sandbox is left.

@@ -138,7 +138,7 @@ impl Inner {
             .chain(joins)
             .chain(binds.iter().map(AsFd::as_fd))
             .collect();
-        let free_at_start = if directory.is_some() { self.free_bytes() } else { 0 };
+        let free_at_start = directory.map(|_| self.free_on_disk()).unwrap_or_default();
         let zygote = self.zygotes.get(options.network).await?;
         let born = zygote.create(Box::new(create), &descriptors).await?;
         drop(descriptors);

@@ -163,7 +163,7 @@ fn keeper(control: OwnedFd) -> Shared {
         memory_shift: 0,
         cgroup: None,
         shift: None,
-        free_at_start: 0,
+        free_at_start: super::watch_disk::Amount::default(),
         control: sys::watched(control, interest).expect("the runtime watches sockets"),
     })
 }

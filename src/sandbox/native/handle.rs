@@ -6,6 +6,7 @@ use super::launcher::Zygote;
 use super::netns::Netns;
 use super::proto::{EndedExec, Fault, InitReply, InitRequest, receive, send};
 use super::quota::Project;
+use super::watch_disk::Amount;
 use crate::model::{Disk, DiskLimit, Usage};
 use crate::sandbox::{Limits, SandboxError};
 use rustix::io::Errno;
@@ -72,8 +73,8 @@ pub(super) struct Shared {
     cgroup: Mutex<Option<Cgroup>>,
     /// Ids inside are these plus this much outside.
     pub(super) shift: Option<u32>,
-    /// Where the store's file system stood when it was made, in free bytes.
-    pub(super) free_at_start: u64,
+    /// What was free in the store's file system when it was made.
+    pub(super) free_at_start: Amount,
     born: Instant,
     handed_over: OnceLock<Instant>,
     pub(super) control: AsyncFd<OwnedFd>,
@@ -118,7 +119,7 @@ pub(super) struct Parts {
     pub(super) quota: Option<Project>,
     pub(super) cgroup: Option<Cgroup>,
     pub(super) shift: Option<u32>,
-    pub(super) free_at_start: u64,
+    pub(super) free_at_start: Amount,
     pub(super) control: AsyncFd<OwnedFd>,
 }
 

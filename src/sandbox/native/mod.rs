@@ -64,6 +64,7 @@ mod sys;
 mod users;
 mod warm;
 mod watch;
+mod watch_disk;
 mod ways;
 mod zygote;
 

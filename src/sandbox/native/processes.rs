@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 
 /// How long stopped processes may take to stop.
-const STOPPING: Duration = Duration::from_secs(5);
+const STOPPING: Duration = Duration::from_secs(10);
 
 /// A process as its `/proc/<pid>/stat` tells.
 struct Seen {
@@ -62,15 +62,18 @@ pub(super) fn stop_all() -> (HashSet<i32>, bool) {
     let before = all();
     let stopped = before.iter().filter(|(_, about)| about.state == b'T').map(|(pid, _)| *pid);
     let stopped = stopped.collect();
-    super::sys::kill_everyone(Signal::STOP.as_raw());
     let started = Instant::now();
-    while !all_stand(&all()) {
+    loop {
+        // Again and again: those that still go let others go on.
+        super::sys::kill_everyone(Signal::STOP.as_raw());
+        std::thread::sleep(Duration::from_micros(200));
+        if all_stand(&all()) {
+            return (stopped, true);
+        }
         if started.elapsed() > STOPPING {
             return (stopped, false);
         }
-        std::thread::sleep(Duration::from_millis(1));
     }
-    (stopped, true)
 }
 
 /// Lets every process go on but pid 1, which does, and those that had been stopped before.

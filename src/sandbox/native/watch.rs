@@ -2,98 +2,44 @@
 
 use super::backend::Inner;
 use super::handle::{EndReason, Shared};
+use super::watch_disk::Disks;
 use crate::model::DiskLimit;
-use std::collections::HashMap;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
-/// How often what is on disk is looked at, and memory at least.
-const PERIOD: Duration = Duration::from_millis(250);
-/// How often memory is looked at most.
+/// How often everything is looked at, at least.
+pub(super) const PERIOD: Duration = Duration::from_millis(250);
+/// How often anything is looked at, at most.
 const HASTE: Duration = Duration::from_millis(10);
-/// Bytes of memory that a machine fills in a second, at most: no look comes later than what is left
-/// could be filled.
+/// Bytes of memory that a machine fills in a second, at most, what is on its way to disk included: no
+/// look comes later than what is left could be filled.
 const FASTEST: u64 = 4 << 30;
 /// Looking at memory may take this part of the time.
 const SHARE: u32 = 50;
-/// A directory is measured again only after this many times as long as measuring took.
-const REST: u32 = 20;
-/// Each is measured at least this often while it lives.
-const SELDOM: Duration = Duration::from_secs(30);
-
 /// Watches until the back-end is gone.
 pub(super) async fn watch(inner: Weak<Inner>) {
-    let mut measured: HashMap<String, (Instant, Duration)> = HashMap::new();
+    let mut disks = Disks::default();
     let mut pause = PERIOD;
-    let mut disk_looked_at = Instant::now();
+    let mut full_looked_at = Instant::now();
     loop {
         tokio::time::sleep(pause).await;
         let Some(inner) = inner.upgrade() else { return };
         let live = inner.live();
-        pause = match inner.cgroups.limits_memory() {
+        let memory = match inner.cgroups.limits_memory() {
             true => PERIOD,
             false => watch_memory(live.clone()).await,
         };
-        if disk_looked_at.elapsed() < PERIOD {
-            continue;
-        }
-        disk_looked_at = Instant::now();
-        measured.retain(|name, _| live.iter().any(|shared| shared.name == *name));
-        let free = inner.free_bytes();
-        for shared in live {
-            if shared.disk_limit() == DiskLimit::FileSystem {
-                shared.is_disk_full();
-            }
-            let last = measured.get(&shared.name).copied();
-            if !is_due(&shared, free, last) {
-                continue;
-            }
-            let began = Instant::now();
-            measure(shared.clone()).await;
-            measured.insert(shared.name.clone(), (Instant::now(), began.elapsed()));
+        pause = memory.min(disks.watch(&live, inner.free_on_disk()).await);
+        if full_looked_at.elapsed() >= PERIOD {
+            full_looked_at = Instant::now();
+            // It remembers what it sees.
+            live.iter().filter(|one| one.disk_limit() == DiskLimit::FileSystem).for_each(|one| {
+                one.is_disk_full();
+            });
         }
     }
-}
-
-/// As long as the whole file system has not lost as much as one may write, measuring can wait.
-fn is_due(shared: &Shared, free: u64, last: Option<(Instant, Duration)>) -> bool {
-    let Some(limit) = shared.limits.disk else { return false };
-    if shared.disk_limit() != DiskLimit::Watch || shared.end_reason().is_some() {
-        return false;
-    }
-    let (since, took) =
-        last.map_or((shared.begun().elapsed(), Duration::ZERO), |(at, took)| (at.elapsed(), took));
-    if shared.free_at_start.saturating_sub(free) < limit {
-        return since > SELDOM && since > took * REST * REST;
-    }
-    last.is_none() || since > took * REST
-}
-
-async fn measure(shared: Arc<Shared>) {
-    let (Some(limit), Some(directory)) = (shared.limits.disk, shared.directory.clone()) else {
-        return;
-    };
-    // A task of ours that fails here leaves the limit to the next round.
-    let _ = tokio::task::spawn_blocking(move || {
-        if bytes_below(&directory) > limit {
-            shared.end(EndReason::Disk);
-        }
-    })
-    .await;
-}
-
-/// Bytes on disk below a directory; what goes away meanwhile does not count.
-fn bytes_below(directory: &Path) -> u64 {
-    use std::os::unix::fs::MetadataExt as _;
-    walkdir::WalkDir::new(directory)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.metadata().ok())
-        .map(|about| about.blocks() * 512)
-        .sum()
 }
 
 /// Looks at the memory of all, and says when to look again.
@@ -107,7 +53,7 @@ async fn watch_memory(live: Vec<Arc<Shared>>) -> Duration {
 }
 
 /// When to look again, if so many bytes are left where the least are, and looking took so long.
-fn next_look(room: Option<u64>, took: Duration) -> Duration {
+pub(super) fn next_look(room: Option<u64>, took: Duration) -> Duration {
     let Some(room) = room else { return PERIOD };
     let until_full = Duration::from_micros(room / (FASTEST / 1_000_000));
     until_full.clamp(HASTE, PERIOD).max(took * SHARE)
@@ -146,12 +92,12 @@ impl Memory {
 }
 
 /// A process and all below it.
-struct Tree {
-    pids: Vec<i32>,
+pub(super) struct Tree {
+    pub(super) pids: Vec<i32>,
 }
 
 impl Tree {
-    fn below(pid: i32) -> Self {
+    pub(super) fn below(pid: i32) -> Self {
         let mut pids = vec![pid];
         let mut next = 0;
         while let Some(pid) = pids.get(next).copied() {

@@ -183,7 +183,8 @@ impl Drop for Host {
 fn listen(secret: &str, path: &Path, breaches: &Arc<Mutex<Vec<String>>>) -> u16 {
     let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = tcp.local_addr().unwrap().port();
-    let address = format!("hostile-{}", std::process::id());
+    // Another one each time: who listens does so until the process ends.
+    let address = format!("hostile-{}-{port}", std::process::id());
     let address = SocketAddr::from_abstract_name(address).unwrap();
     let hidden = UnixListener::bind_addr(&address).unwrap();
     let named = UnixListener::bind(path).unwrap();
