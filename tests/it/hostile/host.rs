@@ -101,7 +101,7 @@ impl Host {
     }
 
     fn abstract_name(&self) -> String {
-        format!("hostile-{}", std::process::id())
+        format!("hostile-{}-{}", std::process::id(), self.port)
     }
 
     /// That the bait can be had where it may be had: else nothing would be shown by its absence.
