@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 /// How long stopped processes may take to stop.
 const STOPPING: Duration = Duration::from_secs(10);
 
+/// How often they are told to before anybody looks whether they have: looking takes long where there
+/// are many.
+const ROUNDS: u32 = 16;
+
 /// A process as its `/proc/<pid>/stat` tells.
 struct Seen {
     parent: i32,
@@ -64,9 +68,11 @@ pub(super) fn stop_all() -> (HashSet<i32>, bool) {
     let stopped = stopped.collect();
     let started = Instant::now();
     loop {
-        // Again and again: those that still go let others go on.
-        super::sys::kill_everyone(Signal::STOP.as_raw());
-        std::thread::sleep(Duration::from_micros(200));
+        // Again and again: those that still go may let others go on.
+        for _ in 0..ROUNDS {
+            super::sys::kill_everyone(Signal::STOP.as_raw());
+            std::thread::sleep(Duration::from_micros(50));
+        }
         if all_stand(&all()) {
             return (stopped, true);
         }
