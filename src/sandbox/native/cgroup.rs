@@ -14,7 +14,7 @@ use std::num::NonZero;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// What this process can do with cgroups.
 pub(super) struct Cgroups {
@@ -30,6 +30,9 @@ pub(super) struct Cgroups {
 
 /// How many descriptors we must be allowed to keep counters open.
 const MANY_DESCRIPTORS: u64 = 1 << 13;
+
+/// How long a process waits at its end for its last cgroups to be empty.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How many cgroups are kept for others.
 const SPARE: usize = 64;
@@ -237,9 +240,13 @@ impl Cgroups {
         for cgroup in self.spare().drain(..) {
             cgroup.remove();
         }
+        let until = Instant::now() + PATIENCE;
         for path in self.trees.directories() {
-            // What is left in use is found by the next sweep.
-            let _ = fs_err::remove_dir(path);
+            // Processes that have just ended keep theirs for a moment. What is left in use after
+            // that is found by the next sweep.
+            while !remove_empty(path) && Instant::now() < until {
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
         if let (2, Some(base)) = (self.trees.version, self.base()) {
             // Processes that stay aside lack nothing.
@@ -251,6 +258,16 @@ impl Cgroups {
     pub(super) fn base(&self) -> Option<&Path> {
         self.trees.directories().first().and_then(|path| path.parent())
     }
+}
+
+/// Removes a directory of cgroups and those in it that are empty; true if nothing is left.
+fn remove_empty(directory: &Path) -> bool {
+    for entry in fs_err::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            let _ = fs_err::remove_dir(entry.path());
+        }
+    }
+    fs_err::remove_dir(directory).is_ok() || !directory.exists()
 }
 
 /// The directory of an evalrun process in a cgroup tree.
