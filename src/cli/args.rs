@@ -3,7 +3,7 @@
 mod judging;
 mod without_sandboxes;
 
-pub(super) use judging::JudgingArgs;
+pub(super) use judging::{CalibrateArgs, JudgingArgs};
 pub(super) use without_sandboxes::{
     BenchGradeArgs, ConvertArgs, ExplainArgs, GradeArgs, ParseArgs,
 };
@@ -100,6 +100,8 @@ pub(super) enum Command {
     Datasets(DatasetsCommand),
     /// Judge a run anew from its logs, without sandboxes
     Grade(Box<GradeArgs>),
+    /// Find out which instances and tests cannot be relied on here, by running what is known
+    Calibrate(Box<CalibrateArgs>),
     /// Say why a prediction has its verdict
     Explain(ExplainArgs),
     /// Read the results of tests out of a log

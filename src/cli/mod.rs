@@ -5,6 +5,7 @@ mod bench;
 mod bench_grade;
 mod bench_images;
 mod budget;
+mod calibrate;
 mod convert;
 mod datasets;
 mod dockerfile;
@@ -74,6 +75,7 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<u8, Failure> {
         Command::Datasets(command) => datasets::run(command, &session),
         Command::Bench(args::BenchCommand::Grade(args)) => bench_grade::run(&args, &session),
         Command::Bench(args::BenchCommand::Images(args)) => bench_images::run(&args, &session),
+        Command::Calibrate(args) => calibrate::run(&args, &session),
         Command::Grade(args) => grade::run(&args, &session),
         Command::Explain(args) => explain::run(&args, &session),
         Command::Parse(args) => parse::run(&args, &session),
@@ -94,6 +96,7 @@ fn load_settings(cli: &Cli) -> Result<Loaded, Failure> {
     match &cli.command {
         Command::Run(args) => load(&[common, args]),
         Command::Grade(args) => load(&[common, args]),
+        Command::Calibrate(args) => load(&[common, args]),
         Command::Images(Images::Build(args)) => load(&[common, args]),
         Command::Images(Images::Pull(args)) => load(&[common, args]),
         Command::Bench(args::BenchCommand::Images(args)) => load(&[common, args]),

@@ -18,6 +18,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 impl Settings {
+    /// What is known of this machine: the file that was named, else the one of the home folder.
+    pub(super) fn calibration_file(&self) -> Result<PathBuf, Failure> {
+        match &self.calibration {
+            Some(path) => Ok(path.clone()),
+            None => Ok(super::calibrate::file_below(&self.home()?)),
+        }
+    }
+
     /// The folder of images, repositories and downloads: `--home`, else the user's cache folder.
     pub(super) fn home(&self) -> Result<PathBuf, Failure> {
         let folder = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty());

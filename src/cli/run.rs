@@ -4,13 +4,13 @@ use super::exit::{self, Failure};
 use super::settings::Settings;
 use super::terminal::Terminal;
 use super::{Session, runtime};
-use super::{budget, progress};
+use super::{budget, calibrate, progress};
 use crate::dataset::{self, Dataset};
 use crate::evaluate::EvalOptions;
 use crate::image::Images;
 use crate::journal::RunState;
 use crate::model::{Prediction, VerdictKind};
-use crate::report::{self, Report, RunDir};
+use crate::report::{self, Calibration, Report, RunDir};
 use crate::run::{Retries, RunError, RunPlan};
 use crate::sandbox::SandboxOptions;
 use anyhow::anyhow;
@@ -29,6 +29,26 @@ pub(super) fn run(session: &Session) -> Result<u8, Failure> {
 async fn conduct(settings: &Settings, terminal: &Terminal) -> Result<u8, Failure> {
     let (dataset, predictions) = load(settings).await?;
     let run_id = settings.run_id.clone().unwrap_or_else(|| fresh_run_id(&dataset.name));
+    let planned = Planned { run_id, dataset, predictions };
+    let (state, dir, stopped) = execute(settings, terminal, planned).await?;
+    close(&state, (settings, terminal), &dir, stopped)
+}
+
+/// What is to run.
+pub(super) struct Planned {
+    pub(super) run_id: String,
+    pub(super) dataset: Dataset,
+    pub(super) predictions: Vec<Prediction>,
+}
+
+/// Runs it, as the settings say; also whether the end was asked for from elsewhere than the
+/// keyboard.
+pub(super) async fn execute(
+    settings: &Settings,
+    terminal: &Terminal,
+    planned: Planned,
+) -> Result<(RunState, RunDir, bool), Failure> {
+    let Planned { run_id, dataset, predictions } = planned;
     let dir = RunDir::new(&settings.report_dir, &run_id);
     let models = predictions.iter().map(|prediction| prediction.model.as_ref());
     RunDir::check_names(&run_id, models).map_err(|why| Failure::input(anyhow!(why)))?;
@@ -54,11 +74,12 @@ async fn conduct(settings: &Settings, terminal: &Terminal) -> Result<u8, Failure
     budget::set(settings.disk_budget.0, &store, (&images, &dataset.instances), terminal)?;
     let mut plan = plan(settings, run_id.clone(), dataset, predictions);
     plan.options.assets = assets.files;
+    plan.calibration = calibrate::read(&settings.calibration_file()?)?.unwrap_or_default();
     let (cancel, stopped) = cancel_on_signals()?;
     let mut sink = progress::sink(terminal);
     let state = crate::run::run(plan, backend, images, &mut *sink, cancel).await?;
     drop(sink);
-    Ok(close(&state, (settings, terminal), &dir, stopped.load(Ordering::Relaxed)))
+    Ok((state, dir, stopped.load(Ordering::Relaxed)))
 }
 
 async fn load(settings: &Settings) -> Result<(Dataset, Vec<Prediction>), Failure> {
@@ -95,18 +116,20 @@ fn plan(
             timeout: Duration::from_secs(settings.timeout),
             policy: settings.integrity.into(),
             canary: settings.canary,
+            rerun_failed: settings.rerun_failed,
             assets: HashMap::new(),
         },
         parallel: settings.parallel(),
         image_jobs: settings.parallel(),
         warm: settings.warm,
         retries: Retries { rounds: settings.retries.saturating_add(1), ..Retries::default() },
+        calibration: Calibration::default(),
         rerun_changed: settings.rerun_changed,
     }
 }
 
 /// A name that says what and when: `mini-20260131-235959`.
-fn fresh_run_id(dataset: &str) -> String {
+pub(super) fn fresh_run_id(dataset: &str) -> String {
     let name: String = dataset
         .rsplit('/')
         .next()
@@ -155,8 +178,9 @@ fn close(
     (settings, terminal): (&Settings, &Terminal),
     dir: &RunDir,
     stopped: bool,
-) -> u8 {
-    let report = Report::of(state);
+) -> Result<u8, Failure> {
+    let known = calibrate::read(&settings.calibration_file()?)?;
+    let report = Report::with(state, known.map(|known| known.validated()).as_ref());
     if terminal.json {
         terminal.print_json(&report);
     } else if !terminal.quiet {
@@ -169,9 +193,9 @@ fn close(
     }
     if state.interrupted {
         terminal.note(&format!("interrupted; --run-id {} continues", report.run_id));
-        return if stopped { exit::STOPPED } else { exit::INTERRUPTED };
+        return Ok(if stopped { exit::STOPPED } else { exit::INTERRUPTED });
     }
-    exit_code(&report, settings)
+    Ok(exit_code(&report, settings))
 }
 
 /// How many different causes of trouble are told in full.
@@ -243,6 +267,7 @@ mod tests {
                 total: resolved + unresolved + infra,
                 by_verdict: by_verdict.into_iter().collect(),
             },
+            shares: Default::default(),
             models: Vec::new(),
             unselected: 0,
             elapsed: Duration::ZERO,

@@ -3,6 +3,7 @@
 //! [`evaluate`] never fails: how the program under test behaved is data, and trouble of our own
 //! becomes [`Verdict::Infra`] here and nowhere else.
 
+mod again;
 mod canary;
 mod error;
 mod instance_log;
@@ -47,6 +48,8 @@ pub struct EvalOptions {
     pub policy: Policy,
     /// Whether the runner is tried on tests whose results are known, after the official run.
     pub canary: bool,
+    /// How often failing expected tests of an unresolved prediction run again.
+    pub rerun_failed: u32,
     /// Downloaded `image_assets`, by URL.
     pub assets: std::collections::HashMap<String, PathBuf>,
 }
@@ -159,6 +162,10 @@ async fn run_in_sandbox(
     }
     if options.policy == Policy::Strict && matches!(result, Ok(Verdict::Resolved { .. })) {
         without::run(backend, image, task, options, (scribe, &mut log)).await?;
+    } else if let Ok(Verdict::Unresolved { tests }) = &result
+        && options.rerun_failed > 0
+    {
+        again::run(backend, image, (task, tests), options, (scribe, &mut log)).await?;
     }
     result
 }

@@ -74,6 +74,7 @@ async fn check_on(
         timeout: Duration::from_secs(60),
         policy: Default::default(),
         canary: false,
+        rerun_failed: 0,
         assets: HashMap::new(),
     };
     let task = Task { instance: &instance, prediction: &prediction };
@@ -255,6 +256,7 @@ async fn a_sandbox_that_cannot_be_made_is_our_trouble() {
         timeout: Duration::from_secs(60),
         policy: Default::default(),
         canary: false,
+        rerun_failed: 0,
         assets: HashMap::new(),
     };
     let task = Task { instance: &instance, prediction: &prediction };
@@ -262,4 +264,46 @@ async fn a_sandbox_that_cannot_be_made_is_our_trouble() {
     let evaluation = evaluate(backend.as_ref(), &key, task, &options, dir.path()).await;
     let Verdict::Infra { cause } = evaluation.verdict else { panic!("{evaluation:?}") };
     assert_eq!(cause.reason, "image_missing");
+}
+
+#[tokio::test]
+async fn what_failed_runs_again_alone_and_the_verdict_stays() {
+    let asked = std::sync::atomic::AtomicUsize::new(0);
+    let backend = FakeBackend::new(move |seen| {
+        let script = String::from_utf8_lossy(seen.files.get("/eval.sh").map_or(b"", |b| b));
+        if seen.command.argv != ["/bin/bash", "/eval.sh"] || !script.contains("pytest -rA") {
+            return Reply::code(0, "");
+        }
+        match asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+            0 => Reply::code(1, "PASSED t.py::a\nFAILED t.py::b\n"),
+            _ if script.contains("pytest -rA 't.py::b'") => Reply::code(0, "PASSED t.py::b\n"),
+            _ => Reply::code(1, ""),
+        }
+    });
+    let image = ImageKey(Digest::of("image"));
+    backend.add_image(image);
+    let dir = tempfile::tempdir().unwrap();
+    let instance = Instance { pass_to_pass: vec!["t.py::b".to_owned()], ..instance() };
+    let prediction = Prediction {
+        instance_id: instance.id.clone(),
+        model: "m".into(),
+        patch: Some("p".to_owned()),
+        attempt: 1,
+    };
+    let options = EvalOptions {
+        sandbox: SandboxOptions::default(),
+        timeout: Duration::from_secs(60),
+        policy: Policy::Report,
+        canary: false,
+        rerun_failed: 3,
+        assets: HashMap::new(),
+    };
+    let task = Task { instance: &instance, prediction: &prediction };
+    let evaluation = evaluate(backend.as_ref(), &image, task, &options, dir.path()).await;
+    assert_eq!(evaluation.verdict.name(), "unresolved");
+    let reruns = evaluation.probes.reruns.unwrap();
+    assert_eq!((reruns.runs, reruns.selected, reruns.resolved), (1, true, true));
+    assert_eq!(reruns.passed, ["t.py::b"]);
+    assert!(dir.path().join("again-1/test_output.txt").exists());
+    assert_eq!(backend.alive(), 0);
 }

@@ -14,6 +14,7 @@ mod policy;
 mod reading;
 mod rules;
 pub mod script;
+mod select;
 mod text;
 
 #[cfg(test)]
@@ -31,6 +32,7 @@ pub use parsers::{
     Parsed, StatusMap, Subject, is_parser, parse, parser_names, pattern_problem, result_file,
 };
 pub use policy::{Policy, grade_by};
+pub use select::select_tests;
 pub use text::decode;
 
 use crate::model::{

@@ -124,6 +124,7 @@ impl Settings {
             ("place of a sandbox's files", format!("{:?}", self.upper), format!("{:?}", now.upper)),
             ("environment", format!("{:?}", self.env), format!("{:?}", now.env)),
             ("policy of verdicts", format!("{:?}", self.policy), format!("{:?}", now.policy)),
+            ("reruns of failed tests", self.rerun_failed.to_string(), now.rerun_failed.to_string()),
             ("canary", self.canary.to_string(), now.canary.to_string()),
             ("time-out", format!("{:?}", self.timeout), format!("{:?}", now.timeout)),
         ];

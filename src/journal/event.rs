@@ -192,6 +192,9 @@ pub struct Settings {
     /// Whether the runner is tried on tests whose results are known.
     #[serde(default)]
     pub canary: bool,
+    /// How often failing expected tests run again.
+    #[serde(default)]
+    pub rerun_failed: u32,
 }
 
 /// What is kept of an instance: enough to report on it, and to see what changed.

@@ -74,6 +74,8 @@ pub struct Done {
     pub sign: Option<InfraSign>,
     /// How far its results can be trusted, where that was looked at.
     pub trust: Option<Trust>,
+    /// Not resolved, but each test that failed passed when it ran again.
+    pub flaky: bool,
     /// What speaks against them, each reason once.
     pub doubts: Vec<String>,
     /// The expected tests in numbers, where they could be judged.
@@ -222,6 +224,7 @@ impl Done {
             reported: reported(verdict),
             sign: evaluated.sign.clone(),
             trust: evaluated.integrity.as_ref().map(|found| found.trust),
+            flaky: evaluation.probes.reruns.as_ref().is_some_and(|reruns| reruns.resolved),
             doubts: evaluated.integrity.as_ref().map(doubts).unwrap_or_default(),
             tests: verdict.tests().map(TestCounts::of),
             round: evaluated.round,

@@ -49,6 +49,7 @@ fn header() -> Header {
             timeout: Duration::from_secs(1800),
             policy: Default::default(),
             canary: false,
+            rerun_failed: 0,
         },
         instances: IDS.into_iter().map(fact).collect(),
         predictions: predictions

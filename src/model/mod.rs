@@ -13,7 +13,7 @@ pub use env_spec::{EnvSpec, PythonSpec, RepoSource, RootSource};
 pub use instance::{Asset, AssetSource, EvalType, Instance, InstanceId, InvalidId, TESTBED};
 pub use outcome::{Disk, DiskLimit, KilledBy, LimitsHit, Outcome, Status, Usage};
 pub use prediction::{Prediction, PredictionKey};
-pub use probes::{Canary, Probes, WithoutRunnerFiles};
+pub use probes::{Canary, Probes, Reruns, WithoutRunnerFiles};
 pub use verdict::{
     Evaluation, InfraCause, LogProblem, Phase, Section, TestLists, TestStatus, TestsReport,
     Verdict, VerdictKind,

@@ -12,6 +12,9 @@ pub struct Probes {
     /// was resolved with them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_runner_files: Option<WithoutRunnerFiles>,
+    /// What became of failing expected tests that ran again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reruns: Option<Reruns>,
 }
 
 impl Probes {
@@ -35,6 +38,19 @@ pub struct Canary {
     /// Why nothing follows from it: the runner is not known, nothing was reported, ….
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub silent: Option<String>,
+}
+
+/// Failing expected tests of an unresolved prediction that ran again, in fresh sandboxes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reruns {
+    /// How often they ran.
+    pub runs: u32,
+    /// Whether they alone ran, not the whole script.
+    pub selected: bool,
+    /// Tests that passed in one of these runs.
+    pub passed: Vec<String>,
+    /// Whether each of them did: resolved, but for tests that do not always pass.
+    pub resolved: bool,
 }
 
 /// A second run without some files of a patch.

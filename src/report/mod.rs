@@ -1,5 +1,6 @@
 //! What people and programs read of a run: pure functions from what the journal says to text.
 
+mod calibration;
 mod denominators;
 mod instance;
 mod layout;
@@ -9,6 +10,7 @@ mod summary;
 mod table;
 mod totals;
 
+pub use calibration::{CALIBRATION, Calibrated, Calibration};
 pub use denominators::{Denominators, Share};
 pub use instance::instance_report;
 pub use layout::RunDir;

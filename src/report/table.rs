@@ -37,6 +37,13 @@ pub fn table(report: &Report) -> String {
     table.modify(Rows::first(), Alignment::left());
     let mut text = table.to_string();
     text.push('\n');
+    if report.shares.without_infra != report.shares.all || report.shares.validated.is_some() {
+        text.push_str(&report.shares.to_text());
+    }
+    let flaky: usize = report.models.iter().map(|model| model.resolved_flaky).sum();
+    if flaky > 0 {
+        let _ = writeln!(text, "resolved (flaky), not counted above: {flaky}");
+    }
     remarks(report, &mut text);
     text
 }

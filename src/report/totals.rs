@@ -1,11 +1,11 @@
 //! The whole run in numbers, of all models and attempts.
 
-use super::{Summary, summary};
+use super::{Denominators, Summary, summary};
 use crate::grade::Trust;
 use crate::journal::{Done, RunState};
 use crate::model::{PredictionKey, VerdictKind};
 use serde::Serialize;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A run in numbers.
@@ -21,6 +21,8 @@ pub struct Report {
     pub complete: bool,
     /// All predictions together.
     pub counts: Counts,
+    /// The share that is resolved, by three ways to count.
+    pub shares: Denominators,
     /// Each model's, in the order of their names.
     pub models: Vec<ModelReport>,
     /// Predictions with no use: they are for instances that were not selected.
@@ -44,6 +46,8 @@ pub struct ModelReport {
     pub attempts: u32,
     /// The incumbent's report of the first attempts.
     pub summary: Summary,
+    /// How many were not resolved in their official run, but by reruns of what failed.
+    pub resolved_flaky: usize,
     /// How many can be trusted how far, of those whose tests ran.
     pub trust: BTreeMap<Trust, usize>,
     /// What needs a person's eye, by prediction: not resolved for another reason than its tests, or
@@ -75,6 +79,12 @@ impl Report {
     /// The numbers of a run, finished or not.
     #[must_use]
     pub fn of(state: &RunState) -> Self {
+        Self::with(state, None)
+    }
+
+    /// The same, with the instances that their reference solution resolves here, where that is known.
+    #[must_use]
+    pub fn with(state: &RunState, validated: Option<&BTreeSet<String>>) -> Self {
         let header = &state.header;
         let selected: std::collections::HashSet<_> =
             header.instances.iter().map(|instance| &instance.id).collect();
@@ -85,6 +95,7 @@ impl Report {
             instances: header.instances.len(),
             complete: true,
             counts: Counts::default(),
+            shares: shares(state, validated),
             models: Vec::new(),
             unselected: 0,
             elapsed: Duration::try_from(state.last.duration_since(state.began)).unwrap_or_default(),
@@ -112,6 +123,14 @@ impl Report {
     }
 }
 
+fn shares(state: &RunState, validated: Option<&BTreeSet<String>>) -> Denominators {
+    let selected: BTreeSet<_> = state.header.instances.iter().map(|one| &one.id).collect();
+    let done = state.predictions().filter(|(facts, _)| selected.contains(&facts.key.instance_id));
+    let kinds = done
+        .filter_map(|(facts, status)| Some((facts.key.instance_id.as_str(), status.done()?.kind)));
+    Denominators::of(kinds, validated)
+}
+
 impl ModelReport {
     fn new(key: &PredictionKey) -> Self {
         Self {
@@ -119,6 +138,7 @@ impl ModelReport {
             counts: Counts::default(),
             attempts: 0,
             summary: Summary::default(),
+            resolved_flaky: 0,
             trust: BTreeMap::new(),
             remarks: Vec::new(),
         }
@@ -129,6 +149,7 @@ impl ModelReport {
         self.counts.add(done);
         let Some(done) = done else { return };
         let plain = [VerdictKind::Resolved, VerdictKind::Unresolved, VerdictKind::EmptyPatch];
+        self.resolved_flaky += usize::from(done.flaky);
         if let Some(trust) = done.trust {
             *self.trust.entry(trust).or_default() += 1;
         }
@@ -140,8 +161,10 @@ impl ModelReport {
             }
             _ => None,
         };
-        if !plain.contains(&done.kind) || why.is_some() {
-            let why = [done.why.clone(), why].into_iter().flatten().collect::<Vec<_>>();
+        let flaky =
+            done.flaky.then(|| "resolved (flaky): what failed passed when run again".to_owned());
+        if !plain.contains(&done.kind) || why.is_some() || flaky.is_some() {
+            let why = [done.why.clone(), why, flaky].into_iter().flatten().collect::<Vec<_>>();
             let why = (!why.is_empty()).then(|| why.join("; "));
             self.remarks.push(Remark { key: key.clone(), kind: done.kind, why });
         }

@@ -24,6 +24,7 @@ use crate::dataset::Dataset;
 use crate::evaluate::EvalOptions;
 use crate::journal::{Change, JournalError, RunState};
 use crate::model::{Prediction, PredictionKey};
+use crate::report::Calibration;
 use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
@@ -52,6 +53,8 @@ pub struct RunPlan {
     pub warm: bool,
     /// What to do after trouble of our own.
     pub retries: Retries,
+    /// What is known of instances on this machine, to be quoted beside verdicts.
+    pub calibration: Calibration,
     /// Runs again what changed since the run was begun, instead of refusing.
     pub rerun_changed: bool,
 }

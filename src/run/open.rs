@@ -87,6 +87,7 @@ fn header(plan: &RunPlan, jobs: &dyn Jobs) -> Header {
             timeout: plan.options.timeout,
             policy: plan.options.policy,
             canary: plan.options.canary,
+            rerun_failed: plan.options.rerun_failed,
         },
         instances,
         predictions: plan.predictions.iter().map(PredictionFacts::of).collect(),

@@ -148,6 +148,11 @@ fn look(plan: &RunPlan, job: Job, evaluated: &mut Evaluated, dir: &Path) -> io::
     let log = read(&dir.join("test_output.txt"))?;
     let instance = &plan.dataset.instances[job.instance];
     let patch = plan.predictions[job.prediction].patch.as_deref().unwrap_or_default();
+    if !matches!(evaluated.evaluation.verdict, Verdict::Resolved { .. } | Verdict::EmptyPatch) {
+        let tests = evaluated.evaluation.verdict.tests();
+        let remarks = plan.calibration.remarks(&instance.id, tests);
+        evaluated.evaluation.notes.extend(remarks);
+    }
     regrade::trust(evaluated, (instance, patch, plan.options.policy), &log);
     let verdict = &evaluated.evaluation.verdict;
     if matches!(verdict, Verdict::Resolved { .. } | Verdict::EmptyPatch) {

@@ -157,3 +157,28 @@ fn the_rows_are_those_that_the_tasks_give() {
         .unwrap();
     assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
 }
+
+#[test]
+fn what_this_machine_makes_of_gold_is_written_down_and_quoted() {
+    let home = tempfile::tempdir().unwrap();
+    let home = home.path();
+    if !sandboxes_work(home) {
+        return;
+    }
+    let reports = home.join("reports");
+    let mut args = vec!["calibrate", "-d", "datasets/mini", "-i", "mini__gcd*", "--times", "2"];
+    args.extend(["--json", "--report-dir", reports.to_str().unwrap()]);
+    let output = evalrun(home, &args);
+    assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
+    let learned: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let gcd = &learned["instances"]["mini__gcd-14"];
+    assert_eq!((&gcd["gold_runs"], &gcd["gold_resolved"]), (&2.into(), &2.into()));
+    assert_eq!((&gcd["unchanged_runs"], &gcd["unchanged_resolved"]), (&2.into(), &0.into()));
+
+    let mut args = vec!["run", "-d", "datasets/mini", "-i", "mini__gcd*", "-i", "mini__leap*"];
+    args.extend(["-p", "gold", "--json", "--report-dir", reports.to_str().unwrap()]);
+    let output = evalrun(home, &args);
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["shares"]["all"]["total"], 2);
+    assert_eq!(report["shares"]["validated"]["total"], 1);
+}

@@ -125,12 +125,14 @@ fn plan(reports: &Path, patches: &[(&str, &str)]) -> RunPlan {
             timeout: Duration::from_secs(60),
             policy: Default::default(),
             canary: false,
+            rerun_failed: 0,
             assets: HashMap::new(),
         },
         parallel: 4,
         image_jobs: 4,
         warm: false,
         retries: Retries { pause: Duration::from_millis(1), ..Retries::default() },
+        calibration: Default::default(),
         rerun_changed: false,
     }
 }
@@ -214,6 +216,7 @@ fn all_resolved(ids: &[String]) -> RunState {
             timeout: Duration::ZERO,
             policy: Default::default(),
             canary: false,
+            rerun_failed: 0,
         },
         instances: facts,
         predictions: ids.iter().rev().map(|name| PredictionFacts::of(&prediction(name))).collect(),

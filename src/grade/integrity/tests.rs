@@ -152,7 +152,7 @@ fn a_strict_policy_resolves_nothing_forged() {
             passed_wrongly: vec!["t.py::a".to_owned()],
             ..Default::default()
         }),
-        without_runner_files: None,
+        ..Probes::default()
     };
     let traces = Traces { patch: "", log: b"", section: None, probes: &probes };
     let found = integrity(&pytest(), traces);

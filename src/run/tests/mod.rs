@@ -226,6 +226,7 @@ fn plan(reports: &Path, ids: &[&str]) -> RunPlan {
             timeout: Duration::from_secs(60),
             policy: Default::default(),
             canary: false,
+            rerun_failed: 0,
             assets: HashMap::new(),
         },
         parallel: 4,
@@ -236,6 +237,7 @@ fn plan(reports: &Path, ids: &[&str]) -> RunPlan {
             pause: Duration::from_millis(1),
             longest: Duration::from_millis(5),
         },
+        calibration: Default::default(),
         rerun_changed: false,
     }
 }

@@ -3,7 +3,7 @@
 use super::super::*;
 
 /// The map as `name=STATUS` lines.
-fn read(parser: &str, text: &str) -> Vec<String> {
+pub(super) fn read(parser: &str, text: &str) -> Vec<String> {
     let parsed = parse(parser, text, Subject::default()).unwrap();
     let line = |(name, status): (&str, &_)| {
         let status = serde_json::to_value(status).unwrap();
