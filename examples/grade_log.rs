@@ -50,6 +50,7 @@ fn instance(row: &Value) -> anyhow::Result<Instance> {
         eval_script: String::new(),
         log_parser: text("log_parser"),
         eval_type: if fail_only { EvalType::FailOnly } else { EvalType::PassAndFail },
+        dockerfile: None,
         image_assets: Vec::new(),
     })
 }

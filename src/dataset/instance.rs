@@ -45,7 +45,10 @@ impl Resolver<'_> {
         {
             row.wrong("image", format!("`{}` is no image name", short(name)), "");
         }
-        if let (None, None, Some(repo), Some(version)) = (&image, &env, &repo, &version) {
+        let built = row.has("dockerfile");
+        if let (None, None, false, Some(repo), Some(version)) =
+            (&image, &env, built, &repo, &version)
+        {
             let what = format!("missing, and no recipe fits version `{version}` of {repo}");
             row.wrong("image", what, recipes.remedy(repo));
         }
@@ -66,6 +69,7 @@ impl Resolver<'_> {
         let work_dir = work_dir(&mut row);
         let instance = Instance {
             work_dir,
+            dockerfile: dockerfile(&mut row),
             image_name: image.or_else(|| id.as_ref().map(image_name)).unwrap_or_default(),
             environment_setup_commit: commit(&mut row, "environment_setup_commit"),
             gold_patch: row.filled("patch"),
@@ -122,6 +126,18 @@ fn repo(row: &mut Fields<'_>) -> Option<String> {
         return None;
     }
     Some(text)
+}
+
+/// The file that a row says its image is built from; relative to the folder of the rows' file.
+fn dockerfile(row: &mut Fields<'_>) -> Option<PathBuf> {
+    let named = row.filled("dockerfile")?;
+    let path = row.path().parent().unwrap_or(Path::new(".")).join(&named);
+    if !path.is_file() {
+        let what = format!("no such file: {}", path.display());
+        row.wrong("dockerfile", what, "name a Dockerfile, whose folder is the context");
+        return None;
+    }
+    Some(std::path::absolute(&path).unwrap_or(path))
 }
 
 fn work_dir(row: &mut Fields<'_>) -> String {

@@ -5,7 +5,7 @@ use super::instance::Resolver;
 use super::names::{self, HubId, Location};
 use super::read::{self, Format};
 use super::recipe::Recipes;
-use super::{Dataset, LoadOptions, dialect, digest, hub};
+use super::{Dataset, LoadOptions, dialect, digest, hub, task_repo};
 use crate::model::Instance;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -82,7 +82,7 @@ fn from_directory(name: String, path: &Path, options: &LoadOptions) -> Result<Ro
     if path.join("dataset.toml").is_file() {
         return from_manifest(path, options);
     }
-    if dialect::holds_tasks(path) {
+    if task_repo::is_one(path) || dialect::holds_tasks(path) {
         let split = options.split.clone().unwrap_or_else(|| DEFAULT_SPLIT.to_owned());
         let (files, envs) = (vec![path.to_owned()], options.envs.clone());
         return Ok(Rows { name, split, files, envs, directory: None });
@@ -102,9 +102,7 @@ fn from_directory(name: String, path: &Path, options: &LoadOptions) -> Result<Ro
     if files.is_empty() {
         let found: Vec<_> = splits(&names).into_iter().collect();
         let problem = Problem::new(path, format!("holds no file of the split `{split}`"));
-        let hint = if path.join("sweb.yaml").is_file() {
-            "this is a task repository: make rows of it with `swebench dataset build`".to_owned()
-        } else if found.is_empty() {
+        let hint = if found.is_empty() {
             "a folder of rows holds <split>.parquet (or .jsonl, .json, .csv), or a dataset.toml"
                 .to_owned()
         } else {
@@ -210,6 +208,7 @@ fn read_all(
             }
         };
         match file.is_dir() {
+            true if task_repo::is_one(file) => task_repo::tasks(file, &rows.split, &mut take)?,
             true => dialect::tasks(file, &mut take)?,
             false => read::rows(file, &mut |row| take(file, row)),
         }

@@ -22,6 +22,7 @@ mod read;
 pub mod recipe;
 mod script;
 mod selection;
+mod task_repo;
 
 pub use convert::convert;
 pub use digest::instance_digest;
@@ -79,7 +80,7 @@ pub struct LoadOptions {
 }
 
 /// Loads a task list: a file of rows (`.jsonl`, `.json`, `.parquet`, `.csv`), a directory of
-/// `<split>.parquet`, a dataset directory, a name of the registry, or an id of the hub
+/// `<split>.parquet`, a dataset directory, a task repository, a name of the registry, or an id of the hub
 /// (`owner/name`).
 ///
 /// # Errors

@@ -25,6 +25,7 @@ fn instance() -> Instance {
         eval_script: SCRIPT.to_owned(),
         log_parser: "parse_log_pytest".to_owned(),
         eval_type: EvalType::PassAndFail,
+        dockerfile: None,
         image_assets: vec![],
     }
 }

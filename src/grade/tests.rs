@@ -27,6 +27,7 @@ pub(crate) fn instance(fail_to_pass: &[&str], pass_to_pass: &[&str]) -> Instance
         eval_script: SCRIPT.to_owned(),
         log_parser: "parse_log_pytest".to_owned(),
         eval_type: EvalType::PassAndFail,
+        dockerfile: None,
         image_assets: Vec::new(),
     }
 }

@@ -230,6 +230,9 @@ impl Images {
         if self.0.is_pulled(instance) {
             return self.0.pull(&instance.image_name).await;
         }
+        if let Some(build) = self.dockerfile_of(instance) {
+            return self.build_named(&build).await;
+        }
         self.0.pull_base(instance).await?;
         let plan = self.plan(instance)?;
         let key = plan.key();

@@ -40,7 +40,7 @@ impl Inner {
             return false;
         }
         let wanted = match self.options.policy {
-            ImagePolicy::Auto => instance.env.is_none(),
+            ImagePolicy::Auto => instance.env.is_none() && instance.dockerfile.is_none(),
             ImagePolicy::Pull => true,
             ImagePolicy::Build => false,
         };

@@ -135,6 +135,9 @@ pub struct Instance {
     pub work_dir: String,
     /// The name of its image: `image` of a row, or the one derived from the id.
     pub image_name: String,
+    /// The Dockerfile that its image is built from, if it has one of its own; the context is the
+    /// folder that it is in.
+    pub dockerfile: Option<PathBuf>,
     /// How to build the image, where a recipe is known.
     pub env: Option<Arc<EnvSpec>>,
     /// The whole evaluation script, markers included.

@@ -56,6 +56,7 @@ fn instance(row: &Value) -> Instance {
             "fail_only" => EvalType::FailOnly,
             _ => EvalType::PassAndFail,
         },
+        dockerfile: None,
         image_assets: Vec::new(),
     }
 }

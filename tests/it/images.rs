@@ -118,6 +118,7 @@ fn instance(id: &str, base: &str, change: impl FnOnce(&mut EnvSpec)) -> Instance
         eval_script: String::new(),
         log_parser: "parse_log_pytest".to_owned(),
         eval_type: EvalType::PassAndFail,
+        dockerfile: None,
         image_assets: Vec::new(),
     }
 }

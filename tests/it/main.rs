@@ -25,5 +25,6 @@ mod registry;
 mod rootless;
 mod run;
 mod store;
+mod task_repo;
 mod uppers;
 mod without_sandboxes;

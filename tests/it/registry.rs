@@ -17,9 +17,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// A registry of its own on a port of its own, and a folder for everything.
-struct Bench {
-    folder: tempfile::TempDir,
-    address: SocketAddr,
+pub(crate) struct Bench {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) address: SocketAddr,
     registry: Child,
 }
 
@@ -31,7 +31,7 @@ impl Drop for Bench {
 }
 
 impl Bench {
-    fn new() -> Option<Self> {
+    pub(crate) fn new() -> Option<Self> {
         let folder = tempfile::tempdir().unwrap();
         for _ in 0..5 {
             let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
@@ -69,11 +69,11 @@ impl Bench {
         panic!("docker-registry does not start")
     }
 
-    fn store(&self, name: &str) -> Store {
+    pub(crate) fn store(&self, name: &str) -> Store {
         Store::open(&self.folder.path().join(name)).unwrap()
     }
 
-    fn registry(&self, store: &Store) -> Registry {
+    pub(crate) fn registry(&self, store: &Store) -> Registry {
         Registry::new(store.clone(), RegistryOptions::default()).unwrap()
     }
 

@@ -8,20 +8,23 @@
 //! Dockerfiles share is built once. Times of files are in no key. Secrets, caches and proxies are in
 //! no layer and in no key.
 
+mod copy;
 mod ignored;
-mod instruction;
+mod inside;
+mod layer;
 mod mounts;
 mod parse;
 mod place;
+mod run;
 mod source;
 mod state;
 mod tree;
 mod words;
 
 use super::scratch::Scratch;
-use super::{ImageError, ImageEvent, Images, Inner, ReadyImage, build, once, pulled};
-use crate::layers::{ImageConfig, ImageHold, ImageKey, LayerKey, Platform};
-use crate::model::{Digest, DigestBuilder};
+use super::{ImageError, ImagePolicy, Images, Inner, ReadyImage, build, pulled};
+use crate::layers::{ImageConfig, ImageHold, ImageKey, LayerKey, Platform, TagOrigin};
+use crate::model::{DigestBuilder, Instance};
 use crate::sandbox::Root;
 use fs_err as fs;
 use ignored::Ignored;
@@ -31,7 +34,6 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
 use words::Words;
 
 /// Part of every key: an evalrun that builds differently builds other layers.
@@ -66,6 +68,36 @@ impl Images {
     ) -> Result<ReadyImage, ImageError> {
         let built = self.0.in_turn(|| self.build_now(wanted)).await?;
         built.ok_or_else(|| pulled::gone(&wanted.name))
+    }
+
+    /// The build of an instance that has a Dockerfile of its own, unless its image was pulled or
+    /// imported.
+    pub(super) fn dockerfile_of(&self, instance: &Instance) -> Option<DockerfileBuild> {
+        let file = instance.dockerfile.clone()?;
+        let found = self.0.store.resolve(&instance.image_name);
+        if found.is_some_and(|(_, origin)| {
+            matches!(origin, TagOrigin::Pulled | TagOrigin::Imported)
+                && self.0.options.policy != ImagePolicy::Build
+        }) {
+            return None;
+        }
+        let context = file.parent().map(Path::to_owned).unwrap_or_default();
+        let name = instance.image_name.clone();
+        let (args, secrets) = (BTreeMap::new(), BTreeMap::new());
+        Some(DockerfileBuild { file, context, name, args, target: None, secrets })
+    }
+
+    /// Builds the image of a Dockerfile and gives it its name.
+    pub(super) async fn build_named(
+        &self,
+        wanted: &DockerfileBuild,
+    ) -> Result<ReadyImage, ImageError> {
+        let image = self.build_dockerfile(wanted).await?;
+        let store = &self.0.store;
+        if store.resolve(&wanted.name) != Some((image.key, TagOrigin::Dockerfile)) {
+            store.tag(&wanted.name, &image.key, TagOrigin::Dockerfile)?;
+        }
+        Ok(image)
     }
 
     /// `None`: something that was made has been evicted meanwhile.
@@ -299,97 +331,6 @@ impl<'a> Builder<'a> {
             "WORKDIR" => self.workdir(instruction, state).await,
             other => Err(self.wrong((instruction.line, format!("{other} is not expected here")))),
         }
-    }
-
-    /// Makes sure of a layer: `make` builds it on the image below.
-    async fn layer<F>(
-        &self,
-        title: &str,
-        key: Digest,
-        make: impl FnOnce(LayerKey) -> F,
-    ) -> Result<ImageKey, ImageError>
-    where
-        F: Future<Output = Result<(), ImageError>>,
-    {
-        let (inner, key) = (self.inner, LayerKey(key));
-        let work = || async {
-            if inner.has(key.into()).await? && !inner.options.force {
-                return Ok(false);
-            }
-            let locks = inner.options.home.join("locks-v1");
-            let failed = || ImageError::file("lock a layer");
-            fs::create_dir_all(&locks).map_err(failed())?;
-            let _lock = once::lock(&locks.join(key.to_string())).await.map_err(failed())?;
-            if inner.has(key.into()).await? {
-                if !inner.options.force {
-                    return Ok(false);
-                }
-                let removed = inner.backend.remove(&key.into()).await;
-                removed.map_err(ImageError::sandbox(title))?;
-            }
-            let _turn = inner.builders.acquire().await.expect("the semaphore is never closed");
-            let started = Instant::now();
-            let layer = format!("{}: {title}", self.wanted.name);
-            let log = self.log.path().to_owned();
-            inner.tell(ImageEvent::Started { layer: layer.clone(), log });
-            self.say(&format!("== {title}"))?;
-            match make(key).await {
-                Ok(()) => {
-                    inner.tell(ImageEvent::Built { layer, took: started.elapsed() });
-                    Ok(true)
-                }
-                Err(error) => {
-                    inner.tell(ImageEvent::Failed { layer });
-                    Err(error)
-                }
-            }
-        };
-        if !inner.has(key.into()).await? {
-            // It may have been made and evicted.
-            inner.layers.forget_done(&key);
-        }
-        let built = inner.layers.get(key, work).await;
-        if built.as_ref().is_err_and(ImageError::is_over_budget) {
-            // It may fit when others have ended.
-            inner.layers.forget(&key);
-        }
-        *self.count.lock().expect("no holder panics") += usize::from(built?);
-        self.keep(key.into()).await?;
-        Ok(key.into())
-    }
-
-    /// Keeps an image where it is for as long as the build goes on. What has been evicted already is
-    /// noted, and found to be missing by who needs it.
-    async fn keep(&self, image: ImageKey) -> Result<(), ImageError> {
-        match self.inner.hold(image).await? {
-            Some(hold) => self.holds.lock().expect("no holder panics").push(hold),
-            None if self.inner.store.has_budget() => self.evicted.store(true, Ordering::Relaxed),
-            None => {}
-        }
-        Ok(())
-    }
-
-    /// The image of a stage with what it says; layers alone say nothing.
-    async fn seal(&self, state: State) -> Result<ImageKey, ImageError> {
-        let config = serde_json::to_string(&state.config).expect("a config has text keys only");
-        let key = DigestBuilder::new(FORMAT)
-            .field("parent", state.image.to_string())
-            .field("config", config)
-            .finish();
-        let make = |key| async move {
-            let trouble = || ImageError::sandbox(&self.wanted.name);
-            let backend = &self.inner.backend;
-            let options = self.sandbox_options(Vec::new(), crate::sandbox::Network::None);
-            let sandbox = backend.create(&state.image, &options).await.map_err(trouble())?;
-            let sealed = sandbox.snapshot(Some(key), &state.config, true).await;
-            let _ = sandbox.terminate().await;
-            sealed.map(drop).map_err(trouble())
-        };
-        let before = *self.count.lock().expect("no holder panics");
-        let key = self.layer("what the image says", key, make).await?;
-        // It ran nothing.
-        *self.count.lock().expect("no holder panics") = before;
-        Ok(key)
     }
 
     fn say(&self, line: &str) -> Result<(), ImageError> {

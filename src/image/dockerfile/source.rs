@@ -154,7 +154,7 @@ impl Builder<'_> {
                 }
                 let lock = match sharing {
                     Sharing::Locked => {
-                        let lock = super::once::lock(&path.with_extension("lock")).await;
+                        let lock = crate::image::once::lock(&path.with_extension("lock")).await;
                         Some(lock.map_err(failed())?)
                     }
                     Sharing::Shared | Sharing::Private => None,

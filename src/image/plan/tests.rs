@@ -50,6 +50,7 @@ pub(in crate::image) fn instance(id: &str, spec: EnvSpec) -> Instance {
         eval_script: String::new(),
         log_parser: "parse_log_pytest".to_owned(),
         eval_type: EvalType::PassAndFail,
+        dockerfile: None,
         image_assets: Vec::new(),
     }
 }

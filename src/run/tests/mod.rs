@@ -195,6 +195,7 @@ fn instance(id: &str) -> Instance {
         eval_script: "true".to_owned(),
         log_parser: "parse_log_pytest".to_owned(),
         eval_type: EvalType::PassAndFail,
+        dockerfile: None,
         image_assets: Vec::new(),
     }
 }
