@@ -3,6 +3,7 @@
 //! pass, with `CI=true` they fail.
 
 mod docker;
+mod keys;
 mod proxy;
 
 use evalrun::layers::{
@@ -35,38 +36,22 @@ impl Bench {
         let folder = tempfile::tempdir().unwrap();
         for _ in 0..5 {
             let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-            let config = folder.path().join("registry.yml");
-            let text = format!(
-                "version: 0.1\nlog: {{level: error}}\nhttp: {{addr: {address}}}\n\
-                 storage: {{filesystem: {{rootdirectory: {}/registry}}}}\n",
-                folder.path().display()
-            );
-            fs_err::write(&config, text).unwrap();
-            let registry = Command::new("docker-registry")
-                .arg("serve")
-                .arg(&config)
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn();
-            let Ok(mut registry) = registry else {
-                assert!(std::env::var_os("CI").is_none(), "needs docker-registry");
-                eprintln!("skipped, needs docker-registry");
-                return None;
-            };
-            for _ in 0..600 {
-                if TcpStream::connect(address).is_ok() {
-                    return Some(Self { folder, address, registry });
-                }
-                // Somebody else may have taken the port.
-                if registry.try_wait().unwrap().is_some() {
-                    break;
-                }
-                std::thread::sleep(Duration::from_millis(50));
-            }
-            let _ = registry.kill();
-            let _ = registry.wait();
+            let registry = serve(folder.path(), address, "")?;
+            let Some(registry) = answering(registry, address) else { continue };
+            return Some(Self { folder, address, registry });
         }
         panic!("docker-registry does not start")
+    }
+
+    /// Starts the registry anew, with passwords.
+    fn lock(&mut self, htpasswd: &str) {
+        let _ = self.registry.kill();
+        let _ = self.registry.wait();
+        let file = self.folder.path().join("htpasswd");
+        fs_err::write(&file, htpasswd).unwrap();
+        let auth = format!("auth: {{htpasswd: {{realm: test, path: {}}}}}\n", file.display());
+        let registry = serve(self.folder.path(), self.address, &auth).unwrap();
+        self.registry = answering(registry, self.address).unwrap();
     }
 
     pub(crate) fn store(&self, name: &str) -> Store {
@@ -110,6 +95,41 @@ impl Bench {
         self.registry(&store).push(&image, &full).await.unwrap();
         tree(&store, &image)
     }
+}
+
+/// Starts a registry; none if there is no such program.
+fn serve(folder: &Path, address: SocketAddr, more: &str) -> Option<Child> {
+    let config = folder.join("registry.yml");
+    let text = format!(
+        "version: 0.1\nlog: {{level: error}}\nhttp: {{addr: {address}}}\n\
+         storage: {{filesystem: {{rootdirectory: {}/registry}}}}\n{more}",
+        folder.display()
+    );
+    fs_err::write(&config, text).unwrap();
+    let mut command = Command::new("docker-registry");
+    command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
+    let Ok(registry) = command.spawn() else {
+        assert!(std::env::var_os("CI").is_none(), "needs docker-registry");
+        eprintln!("skipped, needs docker-registry");
+        return None;
+    };
+    Some(registry)
+}
+
+/// The registry when it answers; none if it has ended, since somebody else may have taken the port.
+fn answering(mut registry: Child, address: SocketAddr) -> Option<Child> {
+    for _ in 0..600 {
+        if TcpStream::connect(address).is_ok() {
+            return Some(registry);
+        }
+        if registry.try_wait().unwrap().is_some() {
+            return None;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let _ = registry.kill();
+    let _ = registry.wait();
+    None
 }
 
 /// All that an image holds, as one stream.

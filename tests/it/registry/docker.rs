@@ -148,7 +148,7 @@ fn build(bench: &Bench, busybox: &Path) -> (String, Vec<u8>) {
     let text = format!("FROM {tag}\n{DOCKERFILE}");
     fs_err::write(folder.join("context/Dockerfile"), text).unwrap();
     let name = format!("{}/t/ten:1", bench.address);
-    docker(&["build", "-q", "-t", &name, "context"], folder);
+    docker(&["build", "-q", "--network", "none", "-t", &name, "context"], folder);
     docker(&["push", "-q", &name], folder);
     let layers = docker(&["inspect", "-f", "{{len .RootFS.Layers}}", &name], folder);
     assert_eq!(layers, "10");
