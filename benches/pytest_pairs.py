@@ -42,7 +42,7 @@ def prepare(folder, package, python):
                                         stdout=subprocess.DEVNULL)
     run(python, "-m", "venv", folder / "venv")
     pip = [folder / "venv/bin/python", "-m", "pip", "-q", "--disable-pip-version-check"]
-    run(*pip, "download", "--no-deps", "--no-binary", ":all:", "-d", folder, package)
+    run(*pip, "download", "--no-deps", "--no-binary", name, "-d", folder, package)
     archive = next(path for path in folder.glob("*.tar.gz"))
     with tarfile.open(archive) as sdist:
         sdist.extractall(folder, filter="data")
