@@ -3,9 +3,12 @@
 //!
 //! Needs the machine's root or unprivileged user namespaces, as the conformance suite does.
 
-use crate::conformance::bench::{Bench, printed};
+use crate::conformance::bench::{Bench, printed, scratch};
+use evalrun::layers::Store;
 use evalrun::model::Status;
+use evalrun::sandbox::native::{NativeBackend, NativeOptions};
 use evalrun::sandbox::{Command, Limits, SandboxOptions, Upper};
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::Duration;
 
 fn zygotes() -> Vec<i32> {
@@ -112,4 +115,33 @@ async fn what_is_used_again_holds_nothing_against_the_next() {
     }
     bench.backend.close().await;
     bench.no_leaks();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_helper_that_is_none_is_named() {
+    let home = tempfile::tempdir_in(scratch()).unwrap();
+    let store = Store::open(home.path()).unwrap();
+    let options = NativeOptions { helper: Some("/bin/true".into()), ..NativeOptions::default() };
+    let error = NativeBackend::new(store, options).err().expect("it cannot be started from that");
+    assert!(error.to_string().contains("/bin/true"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_whole_program_takes_the_place_of_a_small_one_of_another_build() {
+    let Some(_possible) = Bench::native("engine").await else { return };
+    let home = tempfile::tempdir_in(scratch()).unwrap();
+    let evalrun = home.path().join("evalrun");
+    fs_err::copy(env!("CARGO_BIN_EXE_evalrun"), &evalrun).unwrap();
+    let small = home.path().join("evalrun-zygote");
+    fs_err::write(&small, "#!/bin/sh\nexit 0\n").unwrap();
+    fs_err::set_permissions(&small, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut command = std::process::Command::new(evalrun);
+    command.args(["bench", "sandbox", "--part", "serial", "--rounds", "1", "--form", "native"]);
+    command.args(["--against", "posix_spawn", "--json", "--home"]).arg(home.path().join("cache"));
+    let output = command.env_remove("EVALRUN_HELPER").output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let found: serde_json::Value = serde_json::from_str(&text).unwrap_or_else(|error| {
+        panic!("{error}: {text}{}", String::from_utf8_lossy(&output.stderr))
+    });
+    assert!(found["native"]["p50_ms"].as_f64().is_some_and(|time| time > 0.0), "{found}");
 }

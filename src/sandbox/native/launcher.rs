@@ -342,11 +342,11 @@ fn start_from(helper: &Path, wanted: &Wanted) -> Result<Started, SandboxError> {
         .map_err(SandboxError::step(format!("start the helper {}", helper.display())))?;
     let (reply, mut descriptors) = match hear(&ours) {
         Ok(heard) => heard,
-        Err(error) => return Err(unlike(helper, child, &ours, Some(error))),
+        Err(error) => return Err(unlike(helper, child, &ours, error)),
     };
     let userns = match reply {
         ZygoteReply::Started { protocol, .. } if protocol != PROTOCOL => {
-            return Err(unlike(helper, child, &ours, None));
+            return Err(unlike(helper, child, &ours, nonsense()));
         }
         ZygoteReply::Started { root: true, .. } => Some(descriptors.pop().ok_or_else(nonsense)?),
         ZygoteReply::Started { root: false, .. } => None,
@@ -371,22 +371,23 @@ fn start_from(helper: &Path, wanted: &Wanted) -> Result<Started, SandboxError> {
     }
 }
 
-/// A helper of another build, which says nothing that we understand; it is ended.
-fn unlike(
-    helper: &Path,
-    mut child: Child,
-    socket: &OwnedFd,
-    error: Option<SandboxError>,
-) -> SandboxError {
+/// Ends a helper that does not say what we expect. What cannot be understood at all comes of another
+/// build, as does what says so.
+fn unlike(helper: &Path, mut child: Child, socket: &OwnedFd, error: SandboxError) -> SandboxError {
     let _ = rustix::net::shutdown(socket, Shutdown::Both);
     let _ = child.kill();
     let _ = child.wait();
-    match error {
-        Some(error @ SandboxError::System { .. }) => error,
-        _ => SandboxError::Protocol(format!(
-            "the helper {} is of another build; install both anew",
+    let foreign = match &error {
+        SandboxError::System { source, .. } => source.raw_os_error() == Some(libc::EBADMSG),
+        SandboxError::Protocol(_) => true,
+        _ => false,
+    };
+    match foreign {
+        true => SandboxError::Protocol(format!(
+            "{} is of another build, or ends at once; install both programs anew",
             helper.display()
         )),
+        false => error,
     }
 }
 

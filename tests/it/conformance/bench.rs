@@ -145,7 +145,7 @@ impl Bench {
 /// The program whose copies run in sandboxes.
 pub(crate) fn helper() -> PathBuf {
     std::env::var_os("EVALRUN_HELPER")
-        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_evalrun")), PathBuf::from)
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_evalrun-zygote")), PathBuf::from)
 }
 
 /// A folder on a file system that takes overlays.
