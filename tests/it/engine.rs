@@ -145,3 +145,16 @@ async fn the_whole_program_takes_the_place_of_a_small_one_of_another_build() {
     });
     assert!(found["native"]["p50_ms"].as_f64().is_some_and(|time| time > 0.0), "{found}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_loopback_device_is_shown_and_no_other() {
+    let Some(bench) = Bench::native("engine").await else { return };
+    // Where there is no sysfs to be had, nothing is shown.
+    let seen = "if [ -d /sys/class ]; then ls /sys/class/net; else echo lo; fi";
+    for _ in 0..3 {
+        let sandbox = bench.sandbox().await;
+        assert_eq!(printed(&*sandbox, seen).await, "lo");
+        sandbox.terminate().await.unwrap();
+    }
+    bench.backend.close().await;
+}

@@ -29,6 +29,8 @@ pub(super) struct Maker {
     /// One that shows those of a namespace of nobody's: the same that every other shows. One for
     /// each would make all of them slower to make, the more there are.
     sysfs: Option<OwnedFd>,
+    /// That namespace, which goes with its devices when nobody holds it; what shows it does not.
+    nobodys: Option<Netns>,
     knobs: Knobs,
     /// Whether this thread has left the machine's namespace.
     left: bool,
@@ -42,6 +44,7 @@ impl Maker {
             host: Netns::current()?,
             host_sysfs: sysfs(),
             sysfs: None,
+            nobodys: None,
             knobs: Knobs::default(),
             left: false,
             ahead: Vec::new(),
@@ -90,8 +93,9 @@ impl Maker {
     }
 
     fn make_sysfs(&mut self) -> Result<(), Fault> {
-        if self.sysfs.is_none() {
+        if self.nobodys.is_none() {
             unshare()?;
+            self.nobodys = Some(Netns::current()?);
             self.sysfs = sysfs();
         }
         Ok(())
