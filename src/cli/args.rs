@@ -1,9 +1,16 @@
 //! What can be typed: every command and flag, and nothing of what they do.
 
+mod images;
 mod judging;
+mod typed;
 mod without_sandboxes;
 
+pub(super) use images::{
+    BuildArgs, DockerfileArgs, ExportArgs, ImagesCommand, ImportArgs, PruneArgs, PullArgs,
+    RemoveArgs,
+};
 pub(super) use judging::{CalibrateArgs, JudgingArgs};
+pub(super) use typed::with_default_command;
 pub(super) use without_sandboxes::{
     BenchGradeArgs, ConvertArgs, ExplainArgs, GradeArgs, ParseArgs,
 };
@@ -12,7 +19,6 @@ use super::bench::args::BenchSandboxArgs;
 use clap::{ArgAction, Args, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 use serde::Serialize;
-use std::ffi::OsString;
 use std::path::PathBuf;
 
 const EXAMPLES: &str = "\
@@ -35,15 +41,6 @@ Examples:
   evalrun run -d lite -p preds.json --fail-under 0.25 --json
 
 A run with the --run-id of an earlier one continues it: what is finished is not run again.";
-
-const PULL_EXAMPLES: &str = "\
-Examples:
-  evalrun images pull python:3.12 ghcr.io/owner/image@sha256:…
-  evalrun images pull verified --predictions preds.jsonl --parallel 8
-  evalrun images pull -d rows.jsonl -i 'sympy__*' --mirror http://cache.lan:5000
-
-Credentials are those of `docker login`. A pull that was interrupted goes on: layers that are
-complete are not downloaded again.";
 
 /// Runs SWE-bench-style tasks in millisecond sandboxes, grades them and reports.
 #[derive(Debug, Parser)]
@@ -336,164 +333,6 @@ pub(super) struct RunArgs {
 }
 
 #[derive(Debug, Subcommand)]
-pub(super) enum ImagesCommand {
-    /// Pull images, or those of a task list, from their registries
-    Pull(Box<PullArgs>),
-    /// Build the images of a task list
-    Build(Box<BuildArgs>),
-    /// Take an image from an archive, or from a Docker daemon
-    Import(ImportArgs),
-    /// Give an image to others: as an archive, to a Docker daemon or to a registry
-    Export(ExportArgs),
-    /// List the images of the store
-    #[command(alias = "ls")]
-    List,
-    /// Show an image: its layers, size, environment and who needs it
-    Show {
-        /// Its name or key
-        name: String,
-    },
-    /// Show which image stands on which
-    Tree,
-    /// Say what the store takes on disk, and what sharing saves
-    Du,
-    /// Remove what no image needs, and images without names
-    Prune(PruneArgs),
-    /// Remove images
-    Rm(RemoveArgs),
-    /// Look whether every layer holds what was written down of it; exit with 1 if not
-    Verify {
-        /// Compare kinds, modes, owners, times and sizes only; read no content
-        #[arg(long)]
-        quick: bool,
-    },
-}
-
-/// Flags of `images prune`.
-#[derive(Debug, Default, Args)]
-pub(super) struct PruneArgs {
-    /// Images with names go too
-    #[arg(short, long)]
-    pub(super) all: bool,
-    /// Only images that were not used for so long: 90s, 30m, 12h, 14d
-    #[arg(long, value_name = "TIME")]
-    pub(super) unused_for: Option<String>,
-    /// Say what would go, and remove nothing
-    #[arg(long)]
-    pub(super) dry_run: bool,
-}
-
-/// Flags of `images rm`.
-#[derive(Debug, Default, Args)]
-pub(super) struct RemoveArgs {
-    /// Names or keys
-    #[arg(required = true, value_name = "NAME")]
-    pub(super) names: Vec<String>,
-    /// Say what would go, and remove nothing
-    #[arg(long)]
-    pub(super) dry_run: bool,
-}
-
-/// Flags of `images pull`.
-#[derive(Debug, Default, Args, Serialize)]
-#[command(after_help = PULL_EXAMPLES)]
-pub(super) struct PullArgs {
-    /// Images by name, or task lists by name or path
-    #[arg(value_name = "IMAGE|TASKS")]
-    #[serde(skip)]
-    pub(super) names: Vec<String>,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(super) dataset: DatasetArgs,
-    /// Pull only what a run of these predictions needs; may be repeated
-    #[arg(short, long, alias = "predictions_path", value_name = "FILE|gold", num_args = 1..)]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub(super) predictions: Vec<String>,
-    /// Images to pull at once [default: as many as there are cores]
-    #[arg(short = 'j', long, alias = "workers", alias = "max_workers", value_name = "N")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) parallel: Option<usize>,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(super) registries: RegistryArgs,
-    /// Say which images would be pulled, and pull nothing
-    #[arg(long)]
-    #[serde(skip)]
-    pub(super) dry_run: bool,
-}
-
-/// Flags of `images import`.
-#[derive(Debug, Default, Args, Serialize)]
-pub(super) struct ImportArgs {
-    /// A root-fs tar, `docker save` or OCI archive, OCI layout folder, or docker-daemon:NAME
-    #[arg(value_hint = ValueHint::AnyPath)]
-    #[serde(skip)]
-    pub(super) source: String,
-    /// Its name in the store [default: the one in the archive]
-    #[arg(long)]
-    #[serde(skip)]
-    pub(super) name: Option<String>,
-}
-
-/// Flags of `images export`.
-#[derive(Debug, Default, Args, Serialize)]
-pub(super) struct ExportArgs {
-    /// Its name or key
-    #[serde(skip)]
-    pub(super) name: String,
-    /// FILE.tar (for `docker load` and OCI tools), rootfs:FILE, docker-daemon:NAME or
-    /// registry:HOST/NAME:TAG; - for standard output
-    #[arg(long, value_name = "PLACE")]
-    #[serde(skip)]
-    pub(super) to: String,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(super) registries: RegistryArgs,
-}
-
-/// Flags of `images build`.
-#[derive(Debug, Default, Args, Serialize)]
-pub(super) struct BuildArgs {
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(super) dataset: DatasetArgs,
-    #[command(flatten)]
-    #[serde(flatten)]
-    pub(super) images: ImageArgs,
-    #[command(flatten)]
-    #[serde(skip)]
-    pub(super) dockerfile: DockerfileArgs,
-    /// Say what would be built, and build nothing
-    #[arg(long)]
-    #[serde(skip)]
-    pub(super) dry_run: bool,
-}
-
-/// Flags of `images build CONTEXT`.
-#[derive(Debug, Default, Args)]
-#[command(next_help_heading = "Build a Dockerfile")]
-pub(super) struct DockerfileArgs {
-    /// Folder that COPY and ADD take files from; its Dockerfile is built instead of a task list
-    #[arg(value_name = "CONTEXT", value_hint = ValueHint::DirPath, conflicts_with = "dataset")]
-    pub(super) context: Option<PathBuf>,
-    /// The Dockerfile [default: CONTEXT/Dockerfile]
-    #[arg(short = 'f', long, value_name = "FILE", conflicts_with = "dataset")]
-    pub(super) file: Option<PathBuf>,
-    /// Name of the image; may be given several times
-    #[arg(long, value_name = "NAME")]
-    pub(super) tag: Vec<String>,
-    /// Value of an ARG: NAME=VALUE, or NAME to take it from the environment
-    #[arg(long, value_name = "NAME=VALUE")]
-    pub(super) build_arg: Vec<String>,
-    /// Stage that is wanted [default: the last one]
-    #[arg(long, value_name = "STAGE")]
-    pub(super) target: Option<String>,
-    /// A file for RUN --mount=type=secret: id=NAME,src=FILE
-    #[arg(long, value_name = "id=NAME,src=FILE")]
-    pub(super) secret: Vec<String>,
-}
-
-#[derive(Debug, Subcommand)]
 pub(super) enum DatasetsCommand {
     /// List the names that are known
     #[command(alias = "ls")]
@@ -585,105 +424,4 @@ impl ValidateArgs {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
 fn is_false(flag: &bool) -> bool {
     !flag
-}
-
-/// Flags before the command that take a value of their own.
-const COMMON_WITH_VALUE: [&str; 2] = ["--home", "--config"];
-const COMMON: [&str; 7] =
-    ["--offline", "--json", "--quiet", "-q", "--verbose", "-v", "--print-config"];
-
-/// The arguments as clap should see them: `run` put in where no command is named, and the
-/// incumbent's one-dash `-id` as `--run-id`.
-pub(super) fn with_default_command(typed: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let mut args: Vec<OsString> = typed
-        .into_iter()
-        .map(|arg| if arg == "-id" { OsString::from("--run-id") } else { arg })
-        .collect();
-    let mut at = 1;
-    while let Some(arg) = args.get(at).and_then(|arg| arg.to_str()) {
-        if COMMON_WITH_VALUE.contains(&arg) {
-            at += 2;
-        } else if COMMON.contains(&arg)
-            || arg.strip_prefix("-v").is_some_and(|more| more.chars().all(|c| c == 'v'))
-            || COMMON_WITH_VALUE
-                .iter()
-                .any(|flag| arg.strip_prefix(flag).is_some_and(|rest| rest.starts_with('=')))
-        {
-            at += 1;
-        } else {
-            break;
-        }
-    }
-    let named = match args.get(at).and_then(|arg| arg.to_str()) {
-        // Nothing but flags of every command: with some, a run of what the settings name.
-        None => args.len() == 1,
-        Some("-h" | "--help" | "-V" | "--version") => true,
-        Some(arg) => !arg.starts_with('-'),
-    };
-    if !named {
-        args.insert(1, OsString::from("run"));
-    }
-    args
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use clap::CommandFactory;
-
-    fn parse(args: &str) -> Result<Cli, clap::Error> {
-        let args = args.split_whitespace().map(OsString::from);
-        Cli::try_parse_from(with_default_command(std::iter::once("evalrun".into()).chain(args)))
-    }
-
-    fn run(args: &str) -> RunArgs {
-        match parse(args).unwrap().command {
-            Command::Run(run) => *run,
-            other => panic!("`{args}` gave {other:?}"),
-        }
-    }
-
-    #[test]
-    fn the_definition_is_sound() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn run_may_be_left_out() {
-        for args in [
-            "run --parallel 500 --dataset verified --predictions p.jsonl",
-            "--parallel 500 --dataset verified --predictions p.jsonl",
-            "-v --home /h --json --parallel 500 -d verified -p p.jsonl",
-            "-vv --home=/h -j500 -d verified -p p.jsonl",
-        ] {
-            let run = run(args);
-            assert_eq!(run.images.parallel, Some(500), "{args}");
-            assert_eq!(run.dataset.dataset.as_deref(), Some("verified"), "{args}");
-            assert_eq!(run.predictions, ["p.jsonl"], "{args}");
-        }
-        assert!(matches!(parse("-v doctor").unwrap().command, Command::Doctor(_)));
-        assert!(matches!(parse("--home /h sweep").unwrap().command, Command::Sweep));
-    }
-
-    #[test]
-    fn the_names_that_users_of_the_incumbent_know_are_understood() {
-        let run = run("--dataset_name lite --predictions_path gold --max_workers 3 -id nightly \
-             --instance_ids a__a-1 b__b-2 -i c__* --report_dir out -t 60 -s dev");
-        assert_eq!(run.run_id.as_deref(), Some("nightly"));
-        assert_eq!(run.dataset.instances, ["a__a-1", "b__b-2", "c__*"]);
-        assert_eq!(run.images.parallel, Some(3));
-        assert_eq!(run.limits.timeout, Some(60));
-        assert_eq!(run.dataset.split.as_deref(), Some("dev"));
-        assert_eq!(run.report_dir.as_deref(), Some(std::path::Path::new("out")));
-    }
-
-    #[test]
-    fn help_and_version_belong_to_the_program() {
-        for args in ["--help", "-h", "--version", "-V"] {
-            let error = parse(args).unwrap_err();
-            assert!(!error.use_stderr(), "{args}: {error}");
-        }
-        assert!(parse("").unwrap_err().to_string().contains("Usage: evalrun"));
-        assert!(parse("frobnicate").is_err());
-    }
 }

@@ -54,6 +54,26 @@ async fn check(
     check_on(Upper::Disk, patch, script).await
 }
 
+fn prediction(instance: &Instance, patch: &str) -> Prediction {
+    Prediction {
+        instance_id: instance.id.clone(),
+        model: "m".into(),
+        patch: Some(patch.to_owned()),
+        attempt: 1,
+    }
+}
+
+fn options() -> EvalOptions {
+    EvalOptions {
+        sandbox: SandboxOptions::default(),
+        timeout: Duration::from_secs(60),
+        policy: Policy::default(),
+        canary: false,
+        rerun_failed: 0,
+        assets: HashMap::new(),
+    }
+}
+
 async fn check_on(
     upper: Upper,
     patch: &str,
@@ -64,20 +84,9 @@ async fn check_on(
     backend.add_image(image);
     let dir = tempfile::tempdir().unwrap();
     let instance = instance();
-    let prediction = Prediction {
-        instance_id: instance.id.clone(),
-        model: "m".into(),
-        patch: Some(patch.to_owned()),
-        attempt: 1,
-    };
-    let options = EvalOptions {
-        sandbox: SandboxOptions { upper, ..SandboxOptions::default() },
-        timeout: Duration::from_secs(60),
-        policy: Default::default(),
-        canary: false,
-        rerun_failed: 0,
-        assets: HashMap::new(),
-    };
+    let prediction = prediction(&instance, patch);
+    let sandbox = SandboxOptions { upper, ..SandboxOptions::default() };
+    let options = EvalOptions { sandbox, ..options() };
     let task = Task { instance: &instance, prediction: &prediction };
     let evaluation = evaluate(backend.as_ref(), &image, task, &options, dir.path()).await;
     assert_eq!(backend.alive(), 0, "the sandbox outlived its evaluation");
@@ -246,20 +255,8 @@ async fn a_sandbox_that_cannot_be_made_is_our_trouble() {
     let backend = FakeBackend::new(|_: &Invocation<'_>| Reply::code(0, ""));
     let dir = tempfile::tempdir().unwrap();
     let instance = instance();
-    let prediction = Prediction {
-        instance_id: instance.id.clone(),
-        model: "m".into(),
-        patch: Some("p".to_owned()),
-        attempt: 1,
-    };
-    let options = EvalOptions {
-        sandbox: SandboxOptions::default(),
-        timeout: Duration::from_secs(60),
-        policy: Default::default(),
-        canary: false,
-        rerun_failed: 0,
-        assets: HashMap::new(),
-    };
+    let prediction = prediction(&instance, "p");
+    let options = options();
     let task = Task { instance: &instance, prediction: &prediction };
     let key = ImageKey(Digest::of("absent"));
     let evaluation = evaluate(backend.as_ref(), &key, task, &options, dir.path()).await;
@@ -285,20 +282,8 @@ async fn what_failed_runs_again_alone_and_the_verdict_stays() {
     backend.add_image(image);
     let dir = tempfile::tempdir().unwrap();
     let instance = Instance { pass_to_pass: vec!["t.py::b".to_owned()], ..instance() };
-    let prediction = Prediction {
-        instance_id: instance.id.clone(),
-        model: "m".into(),
-        patch: Some("p".to_owned()),
-        attempt: 1,
-    };
-    let options = EvalOptions {
-        sandbox: SandboxOptions::default(),
-        timeout: Duration::from_secs(60),
-        policy: Policy::Report,
-        canary: false,
-        rerun_failed: 3,
-        assets: HashMap::new(),
-    };
+    let prediction = prediction(&instance, "p");
+    let options = EvalOptions { policy: Policy::Report, rerun_failed: 3, ..options() };
     let task = Task { instance: &instance, prediction: &prediction };
     let evaluation = evaluate(backend.as_ref(), &image, task, &options, dir.path()).await;
     assert_eq!(evaluation.verdict.name(), "unresolved");

@@ -27,6 +27,47 @@ pub(super) const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin
 const TAIL_LINES: usize = 30;
 const TAIL_BYTES: u64 = 8 << 10;
 
+impl Inner {
+    /// Has a layer built unless it is there, by one process at a time and as many at once as there
+    /// are builders; true if it was built.
+    pub(super) async fn build_unless_there<F>(
+        &self,
+        key: ImageKey,
+        layer: &str,
+        build: impl FnOnce() -> F,
+    ) -> Result<bool, ImageError>
+    where
+        F: Future<Output = Result<(), ImageError>>,
+    {
+        if self.has(key).await? && !self.options.force {
+            return Ok(false);
+        }
+        let locks = self.options.home.join("locks-v1");
+        let failed = || ImageError::file("lock a layer");
+        fs::create_dir_all(&locks).map_err(failed())?;
+        let _lock = once::lock(&locks.join(key.to_string())).await.map_err(failed())?;
+        if self.has(key).await? {
+            if !self.options.force {
+                return Ok(false);
+            }
+            self.backend.remove(&key).await.map_err(ImageError::sandbox(layer))?;
+        }
+        let _turn = self.builders.acquire().await.expect("the semaphore is never closed");
+        let started = Instant::now();
+        let layer = layer.to_owned();
+        match build().await {
+            Ok(()) => {
+                self.tell(ImageEvent::Built { layer, took: started.elapsed() });
+                Ok(true)
+            }
+            Err(error) => {
+                self.tell(ImageEvent::Failed { layer });
+                Err(error)
+            }
+        }
+    }
+}
+
 /// A layer to be built.
 pub(super) struct Job<'a> {
     pub(super) inner: &'a Inner,
@@ -41,33 +82,7 @@ impl Job<'_> {
     pub(super) async fn run(self) -> Result<bool, ImageError> {
         let key = ImageKey::from(self.layer.key);
         let inner = self.inner;
-        if inner.has(key).await? && !inner.options.force {
-            return Ok(false);
-        }
-        let locks = inner.options.home.join("locks-v1");
-        let failed = || ImageError::file("lock a layer");
-        fs::create_dir_all(&locks).map_err(failed())?;
-        let _lock = once::lock(&locks.join(key.to_string())).await.map_err(failed())?;
-        if inner.has(key).await? {
-            if !inner.options.force {
-                return Ok(false);
-            }
-            let remove = inner.backend.remove(&key).await;
-            remove.map_err(ImageError::sandbox(&self.layer.name))?;
-        }
-        let _turn = inner.builders.acquire().await.expect("the semaphore is never closed");
-        let started = Instant::now();
-        let layer = self.layer.name.clone();
-        match self.build().await {
-            Ok(()) => {
-                inner.tell(ImageEvent::Built { layer, took: started.elapsed() });
-                Ok(true)
-            }
-            Err(error) => {
-                inner.tell(ImageEvent::Failed { layer });
-                Err(error)
-            }
-        }
+        inner.build_unless_there(key, &self.layer.name, || self.build()).await
     }
 
     async fn build(&self) -> Result<(), ImageError> {

@@ -4,6 +4,7 @@
 //! They need what the conformance suite of the native back-end needs. Those of project quotas need
 //! the machine's root besides, and say so where they cannot run; with `CI=true` they fail there.
 
+use crate::conformance::bench::scratch;
 use evalrun::layers::{Store, host};
 use evalrun::model::{DiskLimit, Outcome, Status};
 use evalrun::sandbox::native::{NativeBackend, NativeOptions};
@@ -20,9 +21,7 @@ struct Bench {
 
 /// `None` where this machine cannot have it.
 async fn bench(disk_limit: Option<DiskLimit>) -> Option<Bench> {
-    let scratch =
-        std::env::var_os("EVALRUN_TEST_HOME").map_or_else(std::env::temp_dir, PathBuf::from);
-    let home = tempfile::tempdir_in(scratch).unwrap();
+    let home = tempfile::tempdir_in(scratch()).unwrap();
     let helper = Some(PathBuf::from(env!("CARGO_BIN_EXE_evalrun")));
     let options = NativeOptions { helper, disk_limit, ..NativeOptions::default() };
     let backend = match NativeBackend::new(Store::open(home.path()).unwrap(), options) {
@@ -49,13 +48,7 @@ impl Bench {
 
 /// Runs Python; gives its outcome and what it printed.
 async fn run(sandbox: &dyn Sandbox, code: &str) -> (Outcome, String) {
-    let mut command = Command::new(["python3", "-c", code]);
-    command.stdout = Output::Pipe;
-    command.stderr = Output::Stdout;
-    let mut process = sandbox.exec(&command).await.unwrap();
-    let mut text = Vec::new();
-    process.stdout.take().unwrap().read_to_end(&mut text).await.unwrap();
-    (process.wait().await.unwrap(), String::from_utf8_lossy(&text).into_owned())
+    crate::conformance::bench::run(sandbox, Command::new(["python3", "-c", code])).await
 }
 
 async fn printed(sandbox: &dyn Sandbox, code: &str) -> String {

@@ -2,13 +2,11 @@
 
 use super::state::State;
 use super::{Builder, FORMAT};
-use crate::image::{ImageError, ImageEvent, once};
+use crate::image::{ImageError, ImageEvent};
 use crate::layers::{ImageKey, LayerKey};
 use crate::model::{Digest, DigestBuilder};
 use crate::sandbox::Network;
-use fs_err as fs;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
 
 impl Builder<'_> {
     /// Makes sure of a layer: `make` builds it on the image below.
@@ -22,38 +20,14 @@ impl Builder<'_> {
         F: Future<Output = Result<(), ImageError>>,
     {
         let (inner, key) = (self.inner, LayerKey(key));
-        let work = || async {
-            if inner.has(key.into()).await? && !inner.options.force {
-                return Ok(false);
-            }
-            let locks = inner.options.home.join("locks-v1");
-            let failed = || ImageError::file("lock a layer");
-            fs::create_dir_all(&locks).map_err(failed())?;
-            let _lock = once::lock(&locks.join(key.to_string())).await.map_err(failed())?;
-            if inner.has(key.into()).await? {
-                if !inner.options.force {
-                    return Ok(false);
-                }
-                let removed = inner.backend.remove(&key.into()).await;
-                removed.map_err(ImageError::sandbox(title))?;
-            }
-            let _turn = inner.builders.acquire().await.expect("the semaphore is never closed");
-            let started = Instant::now();
-            let layer = format!("{}: {title}", self.wanted.name);
+        let name = format!("{}: {title}", self.wanted.name);
+        let begin = || async {
             let log = self.log.path().to_owned();
-            inner.tell(ImageEvent::Started { layer: layer.clone(), log });
+            inner.tell(ImageEvent::Started { layer: name.clone(), log });
             self.say(&format!("== {title}"))?;
-            match make(key).await {
-                Ok(()) => {
-                    inner.tell(ImageEvent::Built { layer, took: started.elapsed() });
-                    Ok(true)
-                }
-                Err(error) => {
-                    inner.tell(ImageEvent::Failed { layer });
-                    Err(error)
-                }
-            }
+            make(key).await
         };
+        let work = || inner.build_unless_there(key.into(), &name, begin);
         if !inner.has(key.into()).await? {
             // It may have been made and evicted.
             inner.layers.forget_done(&key);

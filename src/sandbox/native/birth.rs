@@ -180,7 +180,6 @@ impl Inner {
             disk,
             many_ids: self.is_root(),
             join: self.cgroups.join(),
-            own_netns: false,
             hostname: "sandbox".to_owned(),
         };
         let lowers = image.layers.iter().rev();

@@ -78,7 +78,6 @@ fn apply(op: &SetupOp, birth: &Birth<'_>) -> Result<(), Fault> {
             .try_for_each(|tasks| rustix::io::write(tasks, b"0").map(drop).at("join a cgroup")),
         SetupOp::BecomeRoot => become_root(&birth.mapped),
         SetupOp::UnshareCgroups => sys::unshare(libc::CLONE_NEWCGROUP).at("unshare cgroups"),
-        SetupOp::LoopbackUp => sys::loopback_up().at("bring up the loopback device"),
         SetupOp::EnterRoot => enter_root(&birth.root),
         SetupOp::Mount { kind, target, options, attributes } => {
             mount(kind, target, options, *attributes)

@@ -7,9 +7,9 @@
 //! - The **keeper** is this process: it never forks. It decides what a sandbox consists of
 //!   ([`setup`]), makes its cgroups ([`cgroup`]) and directories, carries output, keeps time, counts,
 //!   kills, and clears away ([`keeper`], [`handle`], [`watch`]).
-//! - The **zygote** is our program started once more, from a sealed copy in memory, small and
-//!   single-threaded ([`zygote`]). Asked by the keeper ([`launcher`]) it assembles a root as a tree
-//!   of mounts attached nowhere ([`root`], [`overlay`]; [`ways`] on older kernels), enters a network namespace of its pool ([`netns`]) and
+//! - The **zygote** is a program of its own, or ours started once more; it runs from a sealed copy in
+//!   memory, small and single-threaded ([`zygote`]). Asked by the keeper ([`launcher`]) it assembles a root as a tree
+//!   of mounts attached nowhere ([`root`], [`overlay`]; [`ways`] on older kernels), enters a network namespace, new or of the keeper's pool ([`netns`]), and
 //!   clones a child into new user, mount, pid, ipc and uts namespaces.
 //! - That child is **pid 1** of a sandbox. It does what was decided ([`init`]): joins its cgroups,
 //!   becomes root inside, attaches the root and leaves the old one, gives up capabilities, loads the

@@ -15,8 +15,6 @@ pub(super) enum SetupOp {
     /// Makes the cgroup it is in the root of what it sees. After joining: a namespace made before
     /// would show the way from the old cgroup to the new one.
     UnshareCgroups,
-    /// Brings up the loopback device of a network namespace of its own.
-    LoopbackUp,
     /// Attaches the root that the zygote assembled, and goes there.
     EnterRoot,
     /// Mounts a file system of the kernel.
@@ -90,8 +88,6 @@ pub(super) struct Terms {
     pub(super) many_ids: bool,
     /// How it joins cgroups.
     pub(super) join: Join,
-    /// It makes a network namespace of its own, rather than get one of a pool.
-    pub(super) own_netns: bool,
     /// The name of the machine it sees.
     pub(super) hostname: String,
 }
@@ -141,8 +137,8 @@ const SHARED_MEMORY: u64 = 1 << 30;
 pub(super) fn plan(terms: &Terms) -> Vec<SetupOp> {
     use SetupOp::{
         BecomeRoot, CloseDescriptors, DieWithParent, EnterRoot, FilterCalls, HideDirectory,
-        HideFile, Hostname, JoinCgroups, KeepCapabilities, LoopbackUp, NoNewPrivileges, PivotRoot,
-        ReadOnly, Undumpable, UnshareCgroups,
+        HideFile, Hostname, JoinCgroups, KeepCapabilities, NoNewPrivileges, PivotRoot, ReadOnly,
+        Undumpable, UnshareCgroups,
     };
     let mut ops = Vec::with_capacity(48);
     if matches!(terms.join, Join::Tasks(_)) {
@@ -151,9 +147,6 @@ pub(super) fn plan(terms: &Terms) -> Vec<SetupOp> {
     ops.push(BecomeRoot);
     // Without a cgroup of its own too: else it would see where its keeper is.
     ops.push(UnshareCgroups);
-    if terms.own_netns {
-        ops.push(LoopbackUp);
-    }
     ops.push(EnterRoot);
     ops.extend(mounts(terms));
     ops.extend(HIDDEN_DIRECTORIES.map(|path| HideDirectory(path.to_owned())));
@@ -224,7 +217,6 @@ mod tests {
             disk: None,
             many_ids: true,
             join: Join::Born,
-            own_netns: false,
             hostname: "box".to_owned(),
         }
     }
@@ -249,11 +241,10 @@ mod tests {
     #[test]
     fn without_cgroups_processes_are_limited_by_the_user_namespace() {
         let join = Join::None;
-        let alone = Terms { pids: Some(7), many_ids: false, join, own_netns: true, ..terms() };
+        let alone = Terms { pids: Some(7), many_ids: false, join, ..terms() };
         let ops = plan(&alone);
         let wanted = SetupOp::Rlimit { resource: Rlimit::Processes, soft: 7, hard: 7 };
         assert!(ops.contains(&wanted));
         assert!(ops.contains(&SetupOp::UnshareCgroups));
-        assert!(ops.contains(&SetupOp::LoopbackUp));
     }
 }

@@ -65,10 +65,9 @@ fn said_by_init() -> impl Strategy<Value = InitReply> {
 fn terms() -> impl Strategy<Value = Terms> {
     let join = prop_oneof![Just(Join::None), (0..9_usize).prop_map(Join::Tasks), Just(Join::Born),];
     let limits = (any::<Option<u64>>(), any::<Option<u32>>(), any::<Option<u64>>());
-    (limits, any::<[bool; 2]>(), join, text()).prop_map(|(limits, is, join, hostname)| {
+    (limits, any::<bool>(), join, text()).prop_map(|(limits, many_ids, join, hostname)| {
         let (memory, pids, disk) = limits;
-        let [many_ids, own_netns] = is;
-        Terms { memory, pids, disk, many_ids, join, own_netns, hostname }
+        Terms { memory, pids, disk, many_ids, join, hostname }
     })
 }
 
