@@ -100,6 +100,21 @@ fn show_plans(dataset: &Dataset, images: &Images, terminal: &Terminal) -> Result
     let (mut plans, mut text) = (Vec::new(), String::new());
     let mut missing = BTreeSet::new();
     for instance in &dataset.instances {
+        if let Some(outline) = images.outline(instance).map_err(Failure::broken)? {
+            let (file, bases) = (outline.file.display().to_string(), outline.bases);
+            let _ = writeln!(text, "{}  {}", instance.id, instance.image_name);
+            let from = if bases.is_empty() { "nothing".to_owned() } else { bases.join(", ") };
+            let count = outline.instructions;
+            let _ = writeln!(text, "    {count} instructions on {from}  {file}");
+            plans.push(json!({
+                "instance_id": instance.id,
+                "image": instance.image_name,
+                "dockerfile": file,
+                "bases": bases,
+                "instructions": count,
+            }));
+            continue;
+        }
         let plan = images.plan(instance).map_err(Failure::broken)?;
         let _ = writeln!(text, "{}  {}", instance.id, plan.image_name);
         for layer in &plan.layers {

@@ -27,7 +27,7 @@ mod room;
 mod scratch;
 mod steps;
 
-pub use dockerfile::{DockerfileBuild, default_dockerfile};
+pub use dockerfile::{DockerfileBuild, DockerfileOutline, default_dockerfile};
 pub use error::ImageError;
 pub use estimate::Estimate;
 pub use pip::{ENVIRONMENT, WHEELHOUSE, offline_pip_env, online_pip_env};

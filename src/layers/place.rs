@@ -1,7 +1,9 @@
 //! How a finished layer comes to its place: what is in it is written down, files that the pool has
-//! are shared, room is made, all of it reaches the disk, and only then it is renamed.
+//! are shared, room is made, all of it reaches the disk, and only then it is renamed. The new name
+//! reaches the disk with the file system's next commit: a machine that stops before has no such
+//! layer.
 
-use super::record::{self, LayerRecord};
+use super::record::LayerRecord;
 use super::store::boot_id;
 use super::{LayerKey, Marks, Store, StoreError};
 use super::{contents, cost, hold, owners, remove_tree, usage};
@@ -103,7 +105,7 @@ impl Store {
         if self.rename_into(directory, &key)? {
             self.pool().add(&sharing, directory, &self.layer_home(&key))?;
         }
-        record::sync_directory(&self.layers_path())
+        Ok(())
     }
 
     fn write_record(&self, directory: &Path, layer: &LayerRecord) -> Result<(), StoreError> {

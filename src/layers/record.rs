@@ -124,10 +124,5 @@ pub(super) fn write<T: Serialize>(path: &Path, value: &T) -> Result<(), StoreErr
     file.write_all(&bytes).map_err(StoreError::call("write", path))?;
     file.as_file().sync_all().map_err(StoreError::call("sync", path))?;
     file.persist(path).map_err(|error| StoreError::call("write", path)(error.error))?;
-    sync_directory(directory)
-}
-
-/// Makes the names in a directory durable.
-pub(super) fn sync_directory(path: &Path) -> Result<(), StoreError> {
-    Ok(fs_err::File::open(path)?.sync_all()?)
+    Ok(())
 }

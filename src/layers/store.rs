@@ -145,7 +145,7 @@ impl Store {
 
     /// Takes `dir` (an overlay's upper directory on the same file system, unmounted) as a layer, by
     /// rename: the directory is gone afterwards, whether the layer is new or was here already.
-    /// Durable when it returns.
+    /// Its bytes are on disk when it returns.
     ///
     /// # Errors
     /// [`StoreError::NoSuchImage`] if the parent is not here; trouble with files.
@@ -317,10 +317,6 @@ impl Store {
 
     pub(super) fn tags_path(&self) -> PathBuf {
         self.inner.images.join("tags")
-    }
-
-    pub(super) fn layers_path(&self) -> PathBuf {
-        self.inner.layers.clone()
     }
 
     pub(super) fn images_path(&self) -> PathBuf {

@@ -126,8 +126,8 @@ impl NewLayer {
         &self.directory
     }
 
-    /// Puts the layer in its place and makes an image of it and the layers below. Durable when it
-    /// returns. A layer of that key that is there already stays, and this one is dropped.
+    /// Puts the layer in its place and makes an image of it and the layers below. Its bytes are on
+    /// disk when it returns. A layer of that key that is there already stays, and this one is dropped.
     ///
     /// # Errors
     /// [`StoreError::NoSuchImage`] if the parent is not here; trouble with files.

@@ -3,6 +3,7 @@
 //! pass, with `CI=true` they fail.
 
 mod docker;
+mod gate;
 mod keys;
 mod proxy;
 
@@ -249,6 +250,23 @@ async fn connections_that_break_and_registries_that_are_busy_only_delay_a_pull()
         busy += counts.1;
     }
     assert!(cut > 8 && busy > 2, "{cut} cut, {busy} busy: that was no bad network");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_registry_that_says_when_to_come_again_is_not_asked_before() {
+    let Some(bench) = Bench::new() else { return };
+    let wanted = bench.publish("a/b:1").await;
+    // The first asks how the registry knows its users, the second is for the manifest.
+    let weather = Weather { first_busy: 2, again: 2, ..Weather::default() };
+    let busy = Proxy::start(bench.address, weather, 0).await;
+    let store = bench.store("patient");
+    let registry = bench.registry(&store);
+    let name = format!("{}/a/b:1", busy.address);
+    let mut pull = std::pin::pin!(registry.pull(&name));
+    // Whoever came before the two seconds are over would have it by now.
+    assert!(tokio::time::timeout(Duration::from_millis(1500), &mut pull).await.is_err());
+    let pulled = pull.await.unwrap();
+    assert!(busy.counts().1 == 2 && tree(&store, &pulled.key) == wanted);
 }
 
 #[tokio::test(flavor = "multi_thread")]

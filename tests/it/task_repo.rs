@@ -86,6 +86,11 @@ async fn images_of_a_task_repository_are_built_and_what_they_share_once() {
     fs_err::write(repo.join("sweb.yaml"), "datasets:\n- o/Set\n").unwrap();
     task(&repo, 1, &base, "one");
     task(&repo, 2, &base, "two");
+    let plan = ["images", "build", "--dry-run", "--json", "--dataset", repo.to_str().unwrap()];
+    let plan = evalrun(&home, &plan);
+    assert!(plan.status.success(), "{}", String::from_utf8_lossy(&plan.stderr));
+    let plan: Vec<Value> = serde_json::from_slice(&plan.stdout).unwrap();
+    assert_eq!((&plan[0]["instructions"], &plan[1]["bases"]), (&json!(4), &json!([base])));
     assert_eq!(built(&home, &repo), 2 + 2 + 2, "two of both, two of each");
     assert_eq!(built(&home, &repo), 0);
     task(&repo, 2, &base, "other");

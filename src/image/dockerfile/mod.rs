@@ -13,6 +13,7 @@ mod ignored;
 mod inside;
 mod layer;
 mod mounts;
+mod outline;
 mod parse;
 mod place;
 mod run;
@@ -28,13 +29,14 @@ use crate::model::{DigestBuilder, Instance};
 use crate::sandbox::Root;
 use fs_err as fs;
 use ignored::Ignored;
-use parse::{Dockerfile, Instruction, Stage, Wrong};
-use state::{Arguments, State};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+pub use outline::DockerfileOutline;
+use outline::Text;
+use parse::{Instruction, Stage};
+use state::State;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use words::Words;
 
 /// Part of every key: an evalrun that builds differently builds other layers.
 const FORMAT: &str = "evalrun Dockerfile layer 1";
@@ -128,9 +130,7 @@ impl Images {
 /// A build that goes on.
 struct Builder<'a> {
     inner: &'a Inner,
-    wanted: &'a DockerfileBuild,
-    file: Dockerfile,
-    arguments: Arguments,
+    text: Text<'a>,
     ignored: Ignored,
     /// Where what is made for this build only lies; gone with it.
     scratch: Scratch,
@@ -150,13 +150,17 @@ struct Builder<'a> {
     evicted: AtomicBool,
 }
 
+impl<'a> std::ops::Deref for Builder<'a> {
+    type Target = Text<'a>;
+
+    fn deref(&self) -> &Text<'a> {
+        &self.text
+    }
+}
+
 impl<'a> Builder<'a> {
     fn new(inner: &'a Inner, wanted: &'a DockerfileBuild) -> Result<Self, ImageError> {
-        let failed = |what: &str| ImageError::file(format!("{what} {}", wanted.file.display()));
-        let text = fs::read_to_string(&wanted.file).map_err(failed("read"))?;
-        let wrong = |(line, why)| ImageError::Dockerfile { file: wanted.file.clone(), line, why };
-        let file = parse::parse(&text).map_err(wrong)?;
-        let global = global_arguments(&file, &wanted.args).map_err(wrong)?;
+        let text = Text::read(wanted)?;
         let ignored = Ignored::of(&wanted.context, &wanted.file);
         let logs = &inner.options.logs;
         let log = || ImageError::file("write the log of a build");
@@ -167,9 +171,7 @@ impl<'a> Builder<'a> {
             fs::OpenOptions::new().create(true).append(true).open(&path).map_err(log())?;
         Ok(Self {
             inner,
-            wanted,
-            file,
-            arguments: Arguments { given: wanted.args.clone(), global },
+            text,
             ignored: ignored.map_err(ImageError::file("read what the build ignores"))?,
             scratch: Scratch::new(&inner.options.home)
                 .map_err(ImageError::file("make a scratch directory"))?,
@@ -182,58 +184,6 @@ impl<'a> Builder<'a> {
             holds: Mutex::default(),
             evicted: AtomicBool::new(false),
         })
-    }
-
-    fn wrong(&self, (line, why): Wrong) -> ImageError {
-        ImageError::Dockerfile { file: self.wanted.file.clone(), line, why }
-    }
-
-    /// The stage of this name or number.
-    fn named_stage(&self, name: &str, before: usize) -> Option<usize> {
-        let lower = name.to_ascii_lowercase();
-        let stages = &self.file.stages[..before];
-        // The last one of a name is meant.
-        let by_name = stages.iter().rposition(|stage| stage.name.as_deref() == Some(&lower));
-        by_name.or_else(|| name.parse().ok().filter(|number| *number < before))
-    }
-
-    fn target(&self) -> Result<usize, ImageError> {
-        let count = self.file.stages.len();
-        match &self.wanted.target {
-            None => Ok(count - 1),
-            Some(name) => self.named_stage(name, count).ok_or_else(|| {
-                let names: Vec<_> =
-                    self.file.stages.iter().filter_map(|stage| stage.name.as_deref()).collect();
-                self.wrong((1, format!("there is no stage {name}, only {}", names.join(", "))))
-            }),
-        }
-    }
-
-    /// The stages that this one needs and itself, in the order of the file.
-    fn needed(&self, target: usize) -> Result<BTreeSet<usize>, ImageError> {
-        let mut needed = BTreeSet::new();
-        let mut open = vec![target];
-        while let Some(at) = open.pop() {
-            if !needed.insert(at) {
-                continue;
-            }
-            let stage = &self.file.stages[at];
-            let from = self.global_word(stage.line, &stage.from)?;
-            open.extend(self.named_stage(&from, at));
-            for instruction in &stage.instructions {
-                for name in named_sources(instruction) {
-                    open.extend(self.named_stage(&name, at));
-                }
-            }
-        }
-        Ok(needed)
-    }
-
-    /// A word of a `FROM`, which sees the arguments before the first stage.
-    fn global_word(&self, line: usize, word: &str) -> Result<String, ImageError> {
-        let lookup = |name: &str| self.arguments.global.get(name).cloned();
-        let words = Words { escape: self.file.escape, lookup: &lookup };
-        words.expand(word).map_err(|why| self.wrong((line, why)))
     }
 
     fn of_stage(&self, at: usize) -> State {
@@ -342,49 +292,6 @@ impl<'a> Builder<'a> {
     fn scratch_path(&self, name: &str) -> PathBuf {
         self.scratch.path().join(name)
     }
-}
-
-/// The arguments before the first stage, and those that are always there.
-fn global_arguments(
-    file: &Dockerfile,
-    given: &BTreeMap<String, String>,
-) -> Result<BTreeMap<String, String>, Wrong> {
-    let platform = platform_name();
-    let architecture = platform.split('/').nth(1).unwrap_or_default().to_owned();
-    let mut known: BTreeMap<String, String> = BTreeMap::new();
-    for side in ["TARGET", "BUILD"] {
-        known.insert(format!("{side}PLATFORM"), platform.clone());
-        known.insert(format!("{side}OS"), "linux".to_owned());
-        known.insert(format!("{side}ARCH"), architecture.clone());
-        known.insert(format!("{side}VARIANT"), String::new());
-    }
-    for instruction in &file.args {
-        for word in words::split(&instruction.rest, file.escape) {
-            let (name, default) = match word.split_once('=') {
-                Some((name, default)) => (name, Some(default)),
-                None => (word.as_str(), None),
-            };
-            let lookup = |name: &str| known.get(name).cloned();
-            let words = Words { escape: file.escape, lookup: &lookup };
-            let default = default.map(|default| words.expand(default)).transpose();
-            let default = default.map_err(|why| (instruction.line, why))?;
-            if let Some(value) = given.get(name).cloned().or(default) {
-                known.insert(name.to_owned(), value);
-            }
-        }
-    }
-    Ok(known)
-}
-
-/// Names of stages or images that an instruction takes files from.
-fn named_sources(instruction: &Instruction) -> Vec<String> {
-    let mut names: Vec<String> = instruction.flag("from").map(str::to_owned).into_iter().collect();
-    let mounts = instruction.flags.iter().filter(|(name, _)| name == "mount");
-    for (_, value) in mounts {
-        let fields = value.as_deref().unwrap_or_default().split(',');
-        names.extend(fields.filter_map(|field| field.strip_prefix("from=")).map(str::to_owned));
-    }
-    names
 }
 
 /// This machine in the words of image platforms.

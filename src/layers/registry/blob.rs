@@ -9,7 +9,7 @@ use bytes::Bytes;
 use reqwest::header::CONTENT_RANGE;
 use reqwest::{Response, StatusCode};
 use std::io::{self, Read};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 /// How many pieces may wait to be read; a piece is what the network gives at a time, some 16 KiB.
 const AHEAD: usize = 64;
@@ -23,10 +23,11 @@ pub(super) struct Blob {
     pub(super) urls: Vec<String>,
 }
 
-/// The two ends of a download.
-pub(super) fn pipe(size: u64) -> (mpsc::Sender<Bytes>, BlobReader) {
+/// The two ends of a download. The turn ends when the reader is dropped: a layer that waits for the
+/// disk does not keep the next from coming.
+pub(super) fn pipe(size: u64, turn: OwnedSemaphorePermit) -> (mpsc::Sender<Bytes>, BlobReader) {
     let (sender, pieces) = mpsc::channel(AHEAD);
-    (sender, BlobReader { pieces, piece: Bytes::new(), left: size })
+    (sender, BlobReader { pieces, piece: Bytes::new(), left: size, _turn: turn })
 }
 
 /// The end of a download that is read by a thread that may wait.
@@ -34,6 +35,7 @@ pub(super) struct BlobReader {
     pieces: mpsc::Receiver<Bytes>,
     piece: Bytes,
     left: u64,
+    _turn: OwnedSemaphorePermit,
 }
 
 impl Read for BlobReader {

@@ -96,7 +96,7 @@ struct Inner {
     store: Store,
     options: RegistryOptions,
     client: Client,
-    turns: Semaphore,
+    turns: Arc<Semaphore>,
     /// Layers that this process is about to have: the others wait.
     layers: Mutex<HashMap<LayerKey, Arc<tokio::sync::Mutex<()>>>>,
 }
@@ -113,7 +113,7 @@ impl Registry {
         let keys =
             Keys::new(options.docker_config.clone()).map_err(|error| failed(error.to_string()))?;
         let client = Client::new(keys).map_err(|error| failed(error.to_string()))?;
-        let turns = Semaphore::new(options.downloads.max(1));
+        let turns = Arc::new(Semaphore::new(options.downloads.max(1)));
         Ok(Self(Arc::new(Inner { store, options, client, turns, layers: Mutex::default() })))
     }
 

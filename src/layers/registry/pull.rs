@@ -245,7 +245,6 @@ impl Inner {
         if self.has(key).await? {
             return Ok(key);
         }
-        let _turn = self.turns.acquire().await.expect("the semaphore is never closed");
         let locks = self.store.home().join("locks-v1");
         let lock = locks.join(key.to_string());
         blocking(move || Ok(fs_err::create_dir_all(locks)?)).await?;
@@ -260,9 +259,6 @@ impl Inner {
         if self.has(key).await? {
             return Ok(key);
         }
-        let store = self.store.clone();
-        // It becomes larger than it comes, but for what is there already.
-        blocking(move || store.make_room(blob.size)).await?;
         self.tell(PullEvent::Layer { image: place.name.clone(), bytes: blob.size });
         let mut tried = 1;
         loop {
@@ -296,7 +292,12 @@ impl Inner {
         diff_id: Digest,
         counts: &Counts,
     ) -> Result<LayerKey, RegistryError> {
-        let (sender, reader) = blob::pipe(blob.size);
+        let turn = self.turns.clone().acquire_owned().await;
+        let turn = turn.expect("the semaphore is never closed");
+        let (store, size) = (self.store.clone(), blob.size);
+        // It becomes larger than it comes, but for what is there already.
+        blocking(move || store.make_room(size)).await?;
+        let (sender, reader) = blob::pipe(blob.size, turn);
         let (store, digest) = (self.store.clone(), blob.digest);
         let unpacking = tokio::task::spawn_blocking(move || {
             oci::ensure_layer(&store, diff_id, Some(digest), || Ok(reader))

@@ -19,6 +19,10 @@ pub(super) struct Weather {
     pub(super) cut: f64,
     /// It is answered with 429.
     pub(super) busy: f64,
+    /// So many of the first connections are answered with 429, whatever the chances.
+    pub(super) first_busy: u64,
+    /// Seconds after which those that were turned away may come again.
+    pub(super) again: u64,
     /// A byte of what it carries is another.
     pub(super) damage: f64,
     /// A byte of every 100 kB that it carries is another.
@@ -52,7 +56,7 @@ impl Proxy {
                 let (dice, counts) = (dice.clone(), shared.clone());
                 tokio::spawn(async move {
                     let fate = Fate::draw(&mut dice.lock().unwrap(), weather);
-                    let _ = serve(client, to, (fate, weather.slow), &counts).await;
+                    let _ = serve(client, to, (fate, weather), &counts).await;
                 });
             }
         });
@@ -92,15 +96,18 @@ impl Fate {
 async fn serve(
     mut client: TcpStream,
     to: SocketAddr,
-    (fate, slow): (Fate, u64),
+    (fate, weather): (Fate, Weather),
     counts: &Counts,
 ) -> std::io::Result<()> {
-    if fate.busy {
+    if fate.busy || counts.busy.load(Ordering::Relaxed) < weather.first_busy {
         counts.busy.fetch_add(1, Ordering::Relaxed);
         let mut request = [0; 4096];
         let _ = client.read(&mut request).await?;
-        let answer = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 0\r\nContent-Length: 0\r\n\
-                      Connection: close\r\n\r\n";
+        let again = weather.again;
+        let answer = format!(
+            "HTTP/1.1 429 Too Many Requests\r\nRetry-After: {again}\r\nContent-Length: 0\r\n\
+             Connection: close\r\n\r\n"
+        );
         return client.write_all(answer.as_bytes()).await;
     }
     let (mut from_client, mut to_client) = client.into_split();
@@ -135,8 +142,8 @@ async fn serve(
             break;
         }
         passed = end;
-        if slow > 0 {
-            tokio::time::sleep(std::time::Duration::from_millis(slow)).await;
+        if weather.slow > 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(weather.slow)).await;
         }
     }
     asking.abort();
