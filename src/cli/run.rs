@@ -125,6 +125,7 @@ fn plan(
         retries: Retries { rounds: settings.retries.saturating_add(1), ..Retries::default() },
         calibration: Calibration::default(),
         rerun_changed: settings.rerun_changed,
+        shard: None,
     }
 }
 

@@ -70,6 +70,9 @@ impl Header {
             ));
         }
         self.settings.changes(&now.settings, &mut changes);
+        if self.shard != now.shard {
+            changes.push(setting("the part of a run", part(self), part(now)));
+        }
         self.instance_changes(now, &mut changes);
         let patches: HashMap<_, _> = now.predictions.iter().map(|p| (&p.key, p.patch)).collect();
         for before in &self.predictions {
@@ -134,6 +137,14 @@ impl Settings {
             }
         }
     }
+}
+
+/// Which shard, for people.
+fn part(header: &Header) -> String {
+    header.shard.as_ref().map_or_else(
+        || "the whole".to_owned(),
+        |shard| format!("shard {}/{} of cut {}", shard.number, shard.of, shard.cut.short()),
+    )
 }
 
 fn setting(name: &'static str, before: impl fmt::Display, now: impl fmt::Display) -> Change {

@@ -11,6 +11,7 @@ use crate::sandbox::{Limits, Network, Upper};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -100,8 +101,31 @@ pub struct Evaluated {
     /// Whether its results can be trusted; nothing is said where no test ran, or nobody asked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub integrity: Option<Integrity>,
+    /// The share of its time, in thousandths, in which a task of the machine that could run had to
+    /// wait for a CPU.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub waited: u32,
     /// The files left in the prediction's directory.
     pub files: BTreeMap<String, Digest>,
+    /// The run that it was taken over from, if nothing ran for it in this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub known: Option<KnownFrom>,
+}
+
+/// Where a verdict was taken over from: an earlier evaluation of the same patch in the same image,
+/// with the same tests and limits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KnownFrom {
+    /// The run.
+    pub run_id: String,
+    /// The model whose patch it was there.
+    pub model: Arc<str>,
+    /// The attempt it was there.
+    pub attempt: u32,
+    /// When it was evaluated.
+    pub at: Timestamp,
+    /// The directory it has its files from.
+    pub place: PathBuf,
 }
 
 /// A sign in the logs that the environment, and not the patch, may be at fault.
@@ -128,6 +152,9 @@ pub struct Header {
     pub dataset: DatasetFacts,
     /// What every evaluation gets.
     pub settings: Settings,
+    /// Which part of a run this is, if it was cut into shards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<ShardFacts>,
     /// The tasks, sorted by id.
     pub instances: Vec<InstanceFacts>,
     /// The predictions, in the order given; also those whose instance was not selected.
@@ -195,6 +222,22 @@ pub struct Settings {
     /// How often failing expected tests run again.
     #[serde(default)]
     pub rerun_failed: u32,
+}
+
+/// Which part of a run a shard is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ShardFacts {
+    /// Which one, from 1.
+    pub number: usize,
+    /// Of how many.
+    pub of: usize,
+    /// The name of the whole run.
+    pub run_id: String,
+    /// Digest of how the run was cut: the number of shards, and the instances of each. Shards of two
+    /// cuts never fit together.
+    pub cut: Digest,
+    /// Digest of the durations by which it was cut.
+    pub durations: Digest,
 }
 
 /// What is kept of an instance: enough to report on it, and to see what changed.
@@ -277,11 +320,33 @@ impl PredictionFacts {
 }
 
 impl Evaluated {
+    /// What is known as soon as something has been evaluated, before anybody looked at the logs.
+    #[must_use]
+    pub fn new(key: PredictionKey, round: u32, evaluation: Evaluation) -> Self {
+        Self {
+            key,
+            round,
+            evaluation,
+            sign: None,
+            log_sign: None,
+            evidence: Vec::new(),
+            integrity: None,
+            waited: 0,
+            files: BTreeMap::new(),
+            known: None,
+        }
+    }
+
     /// Which verdict.
     #[must_use]
     pub fn kind(&self) -> VerdictKind {
         self.evaluation.verdict.kind()
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn json<T: Serialize>(value: &T) -> String {

@@ -15,7 +15,7 @@ mod state;
 pub use changes::Change;
 pub use event::{
     DatasetFacts, Evaluated, Event, FORMAT, GRADER, Header, Host, InfraSign, InstanceFacts,
-    PredictionFacts, Settings, Versions,
+    KnownFrom, PredictionFacts, Settings, ShardFacts, Versions,
 };
 pub use file::{FILE_NAME, Journal, Place, Visit, load, read, read_at};
 pub use state::{Done, RunState, Status, TestCounts, reason_of, reported};

@@ -2,7 +2,7 @@
 //! no lists of tests, so that it stays small however many predictions a run has; the whole
 //! evaluation is read again from the journal where it is wanted.
 
-use super::{Evaluated, Event, Header, InfraSign, Place};
+use super::{Evaluated, Event, Header, InfraSign, KnownFrom, Place};
 use crate::grade::{Integrity, Trust};
 use crate::layers::ImageKey;
 use crate::model::{
@@ -88,6 +88,8 @@ pub struct Done {
     pub usage: Usage,
     /// What a reader should know.
     pub notes: Vec<String>,
+    /// The run that it was taken over from, if nothing ran for it in this one.
+    pub known: Option<KnownFrom>,
     /// When it was done.
     pub at: Timestamp,
     /// Where the whole evaluation stands in the journal.
@@ -231,6 +233,7 @@ impl Done {
             phases: evaluation.phases.clone(),
             usage: evaluation.usage,
             notes: evaluation.notes.clone(),
+            known: evaluated.known.clone(),
             at,
             place,
         }

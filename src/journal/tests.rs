@@ -51,6 +51,7 @@ fn header() -> Header {
             canary: false,
             rerun_failed: 0,
         },
+        shard: None,
         instances: IDS.into_iter().map(fact).collect(),
         predictions: predictions
             .map(|key| PredictionFacts { key, patch: Digest::of("patch"), empty: false })
@@ -76,7 +77,15 @@ fn evaluated(key: PredictionKey, verdict: Verdict) -> Event {
         log_sign: None,
         evidence: Vec::new(),
         integrity: None,
+        waited: 120,
         files: BTreeMap::from([("eval.sh".to_owned(), Digest::of("x"))]),
+        known: Some(KnownFrom {
+            run_id: "before".to_owned(),
+            model: "another".into(),
+            attempt: 1,
+            at: Timestamp::UNIX_EPOCH,
+            place: "/reports/before/another/a".into(),
+        }),
     }))
 }
 

@@ -17,7 +17,7 @@ use crate::model::{
     Status, Usage, Verdict,
 };
 use rayon::prelude::*;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 
@@ -193,14 +193,5 @@ fn infra(found: &Found, reason: &str, detail: &str) -> Evaluated {
 }
 
 fn evaluated(found: &Found, evaluation: Evaluation) -> Evaluated {
-    Evaluated {
-        key: found.key.clone(),
-        round: 1,
-        evaluation,
-        sign: None,
-        log_sign: None,
-        evidence: Vec::new(),
-        integrity: None,
-        files: BTreeMap::new(),
-    }
+    Evaluated::new(found.key.clone(), 1, evaluation)
 }

@@ -13,7 +13,7 @@ use crate::layers::ImageKey;
 use crate::model::{Evaluation, InfraCause, PredictionKey, Verdict, VerdictKind};
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -379,16 +379,7 @@ impl<'a> Conductor<'a> {
 }
 
 fn evaluated(key: PredictionKey, round: u32, evaluation: Evaluation) -> Event {
-    Event::Evaluated(Box::new(Evaluated {
-        key,
-        round,
-        evaluation,
-        sign: None,
-        log_sign: None,
-        evidence: Vec::new(),
-        integrity: None,
-        files: BTreeMap::new(),
-    }))
+    Event::Evaluated(Box::new(Evaluated::new(key, round, evaluation)))
 }
 
 fn key_of(event: &Event) -> Option<&PredictionKey> {

@@ -22,7 +22,7 @@ pub(crate) use work::write_whole;
 
 use crate::dataset::Dataset;
 use crate::evaluate::EvalOptions;
-use crate::journal::{Change, JournalError, RunState};
+use crate::journal::{Change, JournalError, RunState, ShardFacts};
 use crate::model::{Prediction, PredictionKey};
 use crate::report::Calibration;
 use std::fmt::Write as _;
@@ -57,6 +57,8 @@ pub struct RunPlan {
     pub calibration: Calibration,
     /// Runs again what changed since the run was begun, instead of refusing.
     pub rerun_changed: bool,
+    /// Which part of a run this is, if it was cut into shards.
+    pub shard: Option<ShardFacts>,
 }
 
 /// What to do after trouble of our own.

@@ -89,6 +89,7 @@ fn header(plan: &RunPlan, jobs: &dyn Jobs) -> Header {
             canary: plan.options.canary,
             rerun_failed: plan.options.rerun_failed,
         },
+        shard: plan.shard.clone(),
         instances,
         predictions: plan.predictions.iter().map(PredictionFacts::of).collect(),
     }

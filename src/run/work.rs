@@ -13,7 +13,6 @@ use crate::report::{RunDir, instance_report};
 use fs_err as fs;
 use futures_util::FutureExt as _;
 use std::any::Any;
-use std::collections::BTreeMap;
 use std::io;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
@@ -64,16 +63,8 @@ pub(crate) async fn work(shared: Arc<Shared>, job: Job, image: ImageKey) -> Ende
             Ok(evaluation) => own_fault(evaluation, shared.waiting().share_since(before)),
             Err(panic) => (infra("harness_bug", panic_text(panic.as_ref())), false),
         };
-    let evaluated = Evaluated {
-        key: prediction.key(),
-        round: job.round,
-        evaluation,
-        sign: None,
-        log_sign: None,
-        evidence: Vec::new(),
-        integrity: None,
-        files: BTreeMap::new(),
-    };
+    let mut evaluated = Evaluated::new(prediction.key(), job.round, evaluation);
+    evaluated.waited = thousandths(shared.waiting().share_since(before));
     Ended { job, evaluated: finish(&shared, job, evaluated, &dir).await, starved }
 }
 
@@ -86,6 +77,11 @@ async fn evaluate(shared: &Shared, job: Job, image: &ImageKey, dir: &Path) -> Ev
         prediction: &shared.plan.predictions[job.prediction],
     };
     shared.jobs.evaluate(image, task, &shared.plan.options, dir).await
+}
+
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a share, from 0 to 1")]
+fn thousandths(share: f64) -> u32 {
+    (share.clamp(0.0, 1.0) * 1000.0).round() as u32
 }
 
 /// Tests that timed out because we ran too many at once say nothing of the patch.
@@ -127,15 +123,8 @@ async fn finish(shared: &Arc<Shared>, job: Job, evaluated: Evaluated, dir: &Path
             },
         }
     });
-    done.await.unwrap_or_else(|error| Evaluated {
-        key: kept.0,
-        round: kept.1,
-        evaluation: infra("harness_bug", error.to_string()),
-        sign: None,
-        log_sign: None,
-        evidence: Vec::new(),
-        integrity: None,
-        files: BTreeMap::new(),
+    done.await.unwrap_or_else(|error| {
+        Evaluated::new(kept.0, kept.1, infra("harness_bug", error.to_string()))
     })
 }
 

@@ -135,6 +135,7 @@ fn plan(reports: &Path, patches: &[(&str, &str)]) -> RunPlan {
         retries: Retries { pause: Duration::from_millis(1), ..Retries::default() },
         calibration: Default::default(),
         rerun_changed: false,
+        shard: None,
     }
 }
 
@@ -219,31 +220,25 @@ fn all_resolved(ids: &[String]) -> RunState {
             canary: false,
             rerun_failed: 0,
         },
+        shard: None,
         instances: facts,
         predictions: ids.iter().rev().map(|name| PredictionFacts::of(&prediction(name))).collect(),
     };
     let at = jiff::Timestamp::UNIX_EPOCH;
     let mut state = RunState::new(header, at);
     for name in ids {
-        let event = Event::Evaluated(Box::new(Evaluated {
-            key: prediction(name).key(),
-            round: 1,
-            evaluation: Evaluation {
-                verdict: Verdict::Resolved { tests: TestsReport::default() },
-                section: None,
-                applied_by: None,
-                phases: vec![],
-                usage: Usage::default(),
-                disk: None,
-                probes: Default::default(),
-                notes: vec![],
-            },
-            sign: None,
-            log_sign: None,
-            evidence: Vec::new(),
-            integrity: None,
-            files: BTreeMap::new(),
-        }));
+        let evaluation = Evaluation {
+            verdict: Verdict::Resolved { tests: TestsReport::default() },
+            section: None,
+            applied_by: None,
+            phases: vec![],
+            usage: Usage::default(),
+            disk: None,
+            probes: Default::default(),
+            notes: vec![],
+        };
+        let event =
+            Event::Evaluated(Box::new(Evaluated::new(prediction(name).key(), 1, evaluation)));
         state.apply(at, &event, Place { offset: 0, length: 0 }).unwrap();
     }
     state

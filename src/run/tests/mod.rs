@@ -240,6 +240,7 @@ fn plan(reports: &Path, ids: &[&str]) -> RunPlan {
         },
         calibration: Default::default(),
         rerun_changed: false,
+        shard: None,
     }
 }
 
