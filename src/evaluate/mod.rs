@@ -239,7 +239,9 @@ async fn judge(
     stage_assets(sandbox, task.instance, options).await?;
     tree.log_diff("before", log).await?;
     let wants_canary = options.canary || options.policy == Policy::Strict;
-    let ran = script::run(sandbox, task.instance, (options.timeout, wants_canary), scribe).await?;
+    let keeps_tests = wants_canary || options.policy != Policy::Official;
+    let ran = script::run(sandbox, task.instance, (options.timeout, keeps_tests), scribe).await?;
+    scribe.record.probes.changed_tests = ran.changed_tests;
     log.info(format_args!("Test runtime: {:.2} seconds", ran.wall.as_secs_f64()))?;
     if let script::End::Stopped(outcome) = ran.end {
         log.error(format_args!("The script was ended: {outcome:?}"))?;
@@ -250,7 +252,7 @@ async fn judge(
         return Ok(Verdict::TestPatchRejected);
     }
     let verdict = grade_log(task.instance, options.policy, scribe, ran.end)?;
-    if let (Verdict::Resolved { tests }, Some(files)) = (&verdict, &ran.tests) {
+    if let (Verdict::Resolved { tests }, Some(files), true) = (&verdict, &ran.tests, wants_canary) {
         let canary = canary::run(sandbox, task.instance, (files, tests), options, scribe).await?;
         log.info(format_args!("Canary: {canary:?}"))?;
         scribe.record.probes.canary = Some(canary);

@@ -38,6 +38,8 @@ pub(super) struct Ran {
     pub(super) wall: Duration,
     /// The test files as the tests found them, if they were asked for and the script was cut.
     pub(super) tests: Option<Tests>,
+    /// Of these, files that were other ones, or gone, when the tests had run.
+    pub(super) changed_tests: Vec<String>,
     /// The test patch is not in the work tree although the script applies it.
     pub(super) test_patch_missing: bool,
 }
@@ -75,7 +77,8 @@ pub(super) async fn run(
     let output = fs::OpenOptions::new().read(true).append(true).open(&path)?;
     let started = Instant::now();
     let tests = keeps_tests.then(|| Tests { files: BTreeMap::new() });
-    let mut runner = Runner { sandbox, output, started, timeout, tests };
+    let changed_tests = Vec::new();
+    let mut runner = Runner { sandbox, output, started, timeout, tests, changed_tests };
     let (end, test_patch_missing) = match cut(&instance.eval_script) {
         Cut::ThreeParts { prepare, test, finish } => {
             runner.three_parts(instance, [prepare, test, finish], scribe).await?
@@ -91,7 +94,8 @@ pub(super) async fn run(
         }
     };
     let tests = runner.tests.filter(|tests| !tests.files.is_empty());
-    Ok(Ran { end, wall: started.elapsed(), tests, test_patch_missing })
+    let changed_tests = runner.changed_tests;
+    Ok(Ran { end, wall: started.elapsed(), tests, changed_tests, test_patch_missing })
 }
 
 /// Runs the tests of a script that was cut once more, as the shell of the first time left them, and
@@ -104,7 +108,8 @@ pub(super) async fn tests_again(
 ) -> Result<Outcome, EvaluateError> {
     fs::write(log, "")?;
     let output = fs::OpenOptions::new().read(true).append(true).open(log)?;
-    let mut runner = Runner { sandbox, output, started: Instant::now(), timeout, tests: None };
+    let (started, changed_tests) = (Instant::now(), Vec::new());
+    let mut runner = Runner { sandbox, output, started, timeout, tests: None, changed_tests };
     let Cut::ThreeParts { test, .. } = cut(&instance.eval_script) else {
         unreachable!("only a script that was cut has kept its tests")
     };
@@ -127,6 +132,7 @@ struct Runner<'a> {
     started: Instant,
     timeout: Duration,
     tests: Option<Tests>,
+    changed_tests: Vec<String>,
 }
 
 impl Runner<'_> {
@@ -171,6 +177,7 @@ impl Runner<'_> {
             scribe.record.section = Some(Section::Supervised { start, end, outcome });
             return Ok((self.stopped(outcome)?, test_patch_missing));
         }
+        self.compare_tests(instance).await;
         let section = Section::Supervised { start, end, outcome };
         if !self.take_state().await? {
             return Ok((End::NotEnded(section), test_patch_missing));
@@ -200,15 +207,39 @@ impl Runner<'_> {
 
     /// What cannot be had is left out.
     async fn keep_tests(&mut self, instance: &Instance) {
-        let Some(tests) = &mut self.tests else { return };
+        if self.tests.is_none() {
+            return;
+        }
+        let mut files = BTreeMap::new();
         for path in grade::test_files(instance) {
-            let inside = format!("{}/{path}", instance.work_dir);
-            let content = self.sandbox.copy_out(&inside, MAX_TESTS).await;
-            if let Ok(Content::File { bytes, mode }) = content
-                && let Ok(text) = String::from_utf8(bytes.to_vec())
-            {
-                tests.files.insert(path, (text, mode));
+            if let Some(file) = self.test_file(instance, &path).await {
+                files.insert(path, file);
             }
+        }
+        self.tests = Some(Tests { files });
+    }
+
+    /// Finds the test files that are not what they were before the tests.
+    async fn compare_tests(&mut self, instance: &Instance) {
+        let Some(Tests { files }) = &self.tests else { return };
+        let mut changed = Vec::new();
+        for (path, (before, _)) in files {
+            let after = self.test_file(instance, path).await;
+            if after.is_none_or(|(after, _)| after != *before) {
+                changed.push(path.clone());
+            }
+        }
+        self.changed_tests = changed;
+    }
+
+    /// The text of a test file and its permission bits.
+    async fn test_file(&self, instance: &Instance, path: &str) -> Option<(String, u32)> {
+        let inside = format!("{}/{path}", instance.work_dir);
+        match self.sandbox.copy_out(&inside, MAX_TESTS).await {
+            Ok(Content::File { bytes, mode }) => {
+                Some((String::from_utf8(bytes.to_vec()).ok()?, mode))
+            }
+            _ => None,
         }
     }
 

@@ -100,6 +100,13 @@ fn probes(probes: &Probes, found: &mut Findings) {
             found.forged("canary_passed", &format!("{test} must fail, and is reported as passed"));
         }
     }
+    for path in &probes.changed_tests {
+        let (_, name) = path.rsplit_once('/').unwrap_or(("", path));
+        // Recorded answers (`x.test.js.snap`) are written by the tests themselves.
+        if patch::is_test_name(name) && patch::is_code(name) {
+            found.forged("tests_changed_while_they_ran", path);
+        }
+    }
     if let Some(without) = &probes.without_runner_files
         && !without.resolved
     {

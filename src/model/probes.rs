@@ -12,6 +12,9 @@ pub struct Probes {
     /// was resolved with them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub without_runner_files: Option<WithoutRunnerFiles>,
+    /// Test files that were other ones, or gone, when the tests had run.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changed_tests: Vec<String>,
     /// What became of failing expected tests that ran again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reruns: Option<Reruns>,

@@ -210,7 +210,7 @@ pub(super) fn is_test_name(name: &str) -> bool {
     FORM.is_match(name)
 }
 
-fn is_code(name: &str) -> bool {
+pub(super) fn is_code(name: &str) -> bool {
     const ENDS: [&str; 21] = [
         ".py", ".js", ".mjs", ".cjs", ".ts", ".tsx", ".jsx", ".c", ".h", ".cc", ".cpp", ".hpp",
         ".go", ".rs", ".java", ".rb", ".php", ".sh", ".pl", ".lua", ".tcl",
