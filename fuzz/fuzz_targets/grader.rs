@@ -16,6 +16,7 @@ fuzz_target!(|bytes: &[u8]| {
         repo: String::new(),
         base_commit: None,
         version: "9.5".to_owned(),
+        dockerfile: None,
         environment_setup_commit: None,
         gold_patch: None,
         test_patch: String::new(),
