@@ -28,6 +28,9 @@ pub mod evaluate;
 // 8. The append-only record of a run.
 pub mod journal;
 
+// 9. What past runs taught.
+pub mod history;
+
 // 10. What people and programs read of a run.
 pub mod report;
 

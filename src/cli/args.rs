@@ -2,6 +2,7 @@
 
 mod images;
 mod judging;
+mod scheduling;
 mod typed;
 mod without_sandboxes;
 
@@ -10,6 +11,9 @@ pub(super) use images::{
     RemoveArgs,
 };
 pub(super) use judging::{CalibrateArgs, JudgingArgs};
+pub(super) use scheduling::{
+    HistoryCommand, MergeArgs, PlanArgs, SchedulingArgs, ShowHistoryArgs, TopArgs, TraceArgs,
+};
 pub(super) use typed::with_default_command;
 pub(super) use without_sandboxes::{
     BenchGradeArgs, ConvertArgs, ExplainArgs, GradeArgs, ParseArgs,
@@ -31,7 +35,7 @@ Examples:
 
 `run` may be left out. Exit codes: 0 finished, 1 run broken, 2 bad input, 3 finished but some
 instances have no verdict (infra), 4 below --fail-under, 6 more infra than --max-infra,
-75 stopped by a signal, 130 interrupted; after the last two the same command continues.";
+7 a part is missing (merge, --cache-only), 75 stopped by a signal, 130 interrupted; after the last two the same command continues.";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -75,6 +79,10 @@ pub(super) struct Common {
     #[arg(short, long, global = true)]
     #[serde(skip)]
     pub(super) quiet: bool,
+    /// File for a log of all that happens, whatever is said on the terminal
+    #[arg(long, global = true, value_name = "FILE", env = "EVALRUN_LOG_FILE", value_hint = ValueHint::FilePath)]
+    #[serde(skip)]
+    pub(super) log_file: Option<PathBuf>,
     /// Say more; -vv still more
     #[arg(short, long, global = true, action = ArgAction::Count)]
     #[serde(skip)]
@@ -103,6 +111,17 @@ pub(super) enum Command {
     Explain(ExplainArgs),
     /// Read the results of tests out of a log
     Parse(ParseArgs),
+    /// Say how long a run will take, and what of CPUs, memory and disk
+    Plan(Box<PlanArgs>),
+    /// Put the shards of a run together
+    Merge(MergeArgs),
+    /// Watch a run, from any shell
+    Top(TopArgs),
+    /// Write the time line of a run, for Perfetto
+    Trace(TraceArgs),
+    /// What past runs taught: show, forget, export, take in old runs
+    #[command(subcommand)]
+    History(HistoryCommand),
     /// Measure how fast this machine is
     #[command(subcommand)]
     Bench(BenchCommand),
@@ -318,6 +337,9 @@ pub(super) struct RunArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(super) judging: JudgingArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) scheduling: SchedulingArgs,
     /// How often trouble of our own is tried again
     #[arg(long, value_name = "N", help_heading = "Run")]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -8,7 +8,7 @@ use crate::dataset::Dataset;
 use crate::journal::{Event, RunState, read_at};
 use crate::model::Prediction;
 use crate::report::{Calibration, RunDir};
-use crate::run::write_whole;
+use crate::run::{KnownUse, write_whole};
 use anyhow::{Context as _, anyhow};
 use std::path::{Path, PathBuf};
 
@@ -36,7 +36,9 @@ pub(super) fn run(args: &CalibrateArgs, session: &Session) -> Result<u8, Failure
             fresh_run_id(&format!("calibrate-{}", dataset.name.replace('/', "-")))
         });
         let predictions = predictions(&dataset, args.times)?;
-        let planned = Planned { run_id, dataset, predictions };
+        // What is to be found out is whether it comes out the same each time.
+        let known = KnownUse::Leave;
+        let planned = Planned { run_id, dataset, predictions, shard: None, known };
         let (state, dir, stopped) = execute(settings, terminal, planned).await?;
         if state.interrupted {
             terminal.note(&format!("interrupted; --run-id {} continues", state.header.run_id));

@@ -10,17 +10,24 @@ mod convert;
 mod datasets;
 mod dockerfile;
 mod doctor;
+mod events;
 pub mod exit;
 mod explain;
 mod grade;
+mod history;
 mod images;
+mod merge;
 mod parse;
 mod places;
+mod plan;
 mod progress;
 mod run;
 mod settings;
+mod shard;
 mod sweep;
 mod terminal;
+mod top;
+mod trace;
 
 use anyhow::Context as _;
 use args::{Cli, Command};
@@ -81,6 +88,11 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<u8, Failure> {
         Command::Parse(args) => parse::run(&args, &session),
         Command::Doctor(args) => doctor::run(&args, &session),
         Command::Sweep => sweep::run(&session),
+        Command::Plan(args) => plan::run(&args, &session),
+        Command::Merge(args) => merge::run(&args, &session),
+        Command::Top(args) => top::run(&args, &session),
+        Command::Trace(args) => trace::run(&args, &session),
+        Command::History(command) => history::run(command, &session),
         Command::Bench(args::BenchCommand::Sandbox(args)) => bench::run(&args, &session),
         Command::Run(_) => run::run(&session),
         Command::Completions { .. } => Ok(exit::FINISHED),
@@ -96,6 +108,8 @@ fn load_settings(cli: &Cli) -> Result<Loaded, Failure> {
     match &cli.command {
         Command::Run(args) => load(&[common, args]),
         Command::Grade(args) => load(&[common, args]),
+        Command::Plan(args) => load(&[common, args]),
+        Command::Merge(args) => load(&[common, args]),
         Command::Calibrate(args) => load(&[common, args]),
         Command::Images(Images::Build(args)) => load(&[common, args]),
         Command::Images(Images::Pull(args)) => load(&[common, args]),

@@ -88,8 +88,11 @@ impl ProgressSink for Plain {
 /// What an event says, if it is worth a line.
 fn line(event: &Progress<'_>) -> Option<String> {
     Some(match event {
-        Progress::Done { key, kind, why, took } => {
-            let mut text = format!("{} {key} ({:.1}s)", kind.name(), took.as_secs_f64());
+        Progress::Done { key, kind, why, took, known } => {
+            let mut text = match known {
+                Some(known) => format!("{} {key} (known from {})", kind.name(), known.run_id),
+                None => format!("{} {key} ({:.1}s)", kind.name(), took.as_secs_f64()),
+            };
             if let Some(why) = why {
                 let _ = write!(text, ": {}", first_line(why));
             }
@@ -169,6 +172,7 @@ mod tests {
             kind: VerdictKind::LogUnusable,
             why: Some("\u{1b}[2Jgone\nmore"),
             took: Duration::from_millis(1234),
+            known: None,
         };
         assert_eq!(line(&event).unwrap(), "log_unusable a__a-1 by m (1.2s): [2Jgone");
     }

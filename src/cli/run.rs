@@ -1,17 +1,18 @@
 //! `evalrun run`: predictions to verdicts and reports.
 
+use super::events::{EventLines, Logged, Several};
 use super::exit::{self, Failure};
 use super::settings::Settings;
 use super::terminal::Terminal;
 use super::{Session, runtime};
-use super::{budget, calibrate, progress};
+use super::{budget, calibrate, history, progress, shard, trace};
 use crate::dataset::{self, Dataset};
 use crate::evaluate::EvalOptions;
 use crate::image::Images;
-use crate::journal::RunState;
+use crate::journal::{RunState, ShardFacts};
 use crate::model::{Prediction, VerdictKind};
 use crate::report::{self, Calibration, Report, RunDir};
-use crate::run::{Retries, RunError, RunPlan};
+use crate::run::{KnownUse, Retries, RunError, RunPlan};
 use crate::sandbox::SandboxOptions;
 use anyhow::anyhow;
 use std::collections::{BTreeMap, HashMap};
@@ -27,10 +28,22 @@ pub(super) fn run(session: &Session) -> Result<u8, Failure> {
 
 /// The program: task list and predictions in, verdicts and reports out.
 async fn conduct(settings: &Settings, terminal: &Terminal) -> Result<u8, Failure> {
-    let (dataset, predictions) = load(settings).await?;
-    let run_id = settings.run_id.clone().unwrap_or_else(|| fresh_run_id(&dataset.name));
-    let planned = Planned { run_id, dataset, predictions };
+    let (mut dataset, predictions) = load(settings).await?;
+    let shard = shard::take_part(settings, &mut dataset, &predictions)?;
+    let run_id = match &shard {
+        Some(facts) => shard::run_id(facts),
+        None => settings.run_id.clone().unwrap_or_else(|| fresh_run_id(&dataset.name)),
+    };
+    let known = match (settings.no_cache, settings.cache_only) {
+        (true, _) => KnownUse::Leave,
+        (_, true) => KnownUse::Only,
+        _ => KnownUse::Take,
+    };
+    let planned = Planned { run_id, dataset, predictions, shard, known };
     let (state, dir, stopped) = execute(settings, terminal, planned).await?;
+    if let Some(path) = &settings.trace {
+        trace::write_of(dir.path(), path)?;
+    }
     close(&state, (settings, terminal), &dir, stopped)
 }
 
@@ -39,6 +52,10 @@ pub(super) struct Planned {
     pub(super) run_id: String,
     pub(super) dataset: Dataset,
     pub(super) predictions: Vec<Prediction>,
+    /// Which part of a run it is, if it was cut into shards.
+    pub(super) shard: Option<ShardFacts>,
+    /// What to do with verdicts that are known already.
+    pub(super) known: KnownUse,
 }
 
 /// Runs it, as the settings say; also whether the end was asked for from elsewhere than the
@@ -48,17 +65,17 @@ pub(super) async fn execute(
     terminal: &Terminal,
     planned: Planned,
 ) -> Result<(RunState, RunDir, bool), Failure> {
-    let Planned { run_id, dataset, predictions } = planned;
-    let dir = RunDir::new(&settings.report_dir, &run_id);
-    let models = predictions.iter().map(|prediction| prediction.model.as_ref());
-    RunDir::check_names(&run_id, models).map_err(|why| Failure::input(anyhow!(why)))?;
+    let dir = RunDir::new(&settings.report_dir, &planned.run_id);
+    let models = planned.predictions.iter().map(|prediction| prediction.model.as_ref());
+    RunDir::check_names(&planned.run_id, models).map_err(|why| Failure::input(anyhow!(why)))?;
     terminal.say(&format!(
-        "run {run_id}: {} instances, {} predictions",
-        dataset.instances.len(),
-        predictions.len()
+        "run {}: {} instances, {} predictions",
+        planned.run_id,
+        planned.dataset.instances.len(),
+        planned.predictions.len()
     ));
-
-    let assets = dataset::fetch_assets(&dataset, &settings.load_options()?).await?;
+    let dataset = &planned.dataset;
+    let assets = dataset::fetch_assets(dataset, &settings.load_options()?).await?;
     for failure in &assets.failures {
         terminal.note(&format!("an asset could not be had: {failure}"));
     }
@@ -72,12 +89,12 @@ pub(super) async fn execute(
     let images = Images::new(backend.clone(), store.clone(), options);
     images.expect(&dataset.instances);
     budget::set(settings.disk_budget.0, &store, (&images, &dataset.instances), terminal)?;
-    let mut plan = plan(settings, run_id.clone(), dataset, predictions);
+    let mut plan = plan(settings, terminal, planned)?;
     plan.options.assets = assets.files;
     plan.calibration = calibrate::read(&settings.calibration_file()?)?.unwrap_or_default();
     let (cancel, stopped) = cancel_on_signals()?;
-    let mut sink = progress::sink(terminal);
-    let state = crate::run::run(plan, backend, images, &mut *sink, cancel).await?;
+    let mut sink = sinks(settings, terminal, &plan.run_id)?;
+    let state = crate::run::run(plan, backend, images, &mut sink, cancel).await?;
     drop(sink);
     Ok((state, dir, stopped.load(Ordering::Relaxed)))
 }
@@ -95,13 +112,21 @@ async fn load(settings: &Settings) -> Result<(Dataset, Vec<Prediction>), Failure
     Ok((dataset, predictions))
 }
 
-fn plan(
-    settings: &Settings,
-    run_id: String,
-    dataset: Dataset,
-    predictions: Vec<Prediction>,
-) -> RunPlan {
-    RunPlan {
+/// All who hear of the progress.
+fn sinks(settings: &Settings, terminal: &Terminal, run_id: &str) -> Result<Several, Failure> {
+    let mut sinks = vec![progress::sink(terminal), Box::new(Logged)];
+    if let Some(to) = &settings.events {
+        sinks.push(Box::new(EventLines::open(to, run_id)?));
+    }
+    Ok(Several(sinks))
+}
+
+fn plan(settings: &Settings, terminal: &Terminal, planned: Planned) -> Result<RunPlan, Failure> {
+    let Planned { run_id, dataset, predictions, shard, known } = planned;
+    let history = history::open(settings, terminal)?;
+    let mut expectations = history::expectations(history.as_ref(), terminal);
+    expectations.fill(&shard::table(settings, &dataset)?, &dataset.instances);
+    Ok(RunPlan {
         run_id,
         reports: settings.report_dir.clone(),
         dataset,
@@ -125,21 +150,29 @@ fn plan(
         retries: Retries { rounds: settings.retries.saturating_add(1), ..Retries::default() },
         calibration: Calibration::default(),
         rerun_changed: settings.rerun_changed,
-        shard: None,
-    }
+        shard,
+        order: settings.order.into(),
+        expectations,
+        history,
+        known,
+    })
 }
 
 /// A name that says what and when: `mini-20260131-235959`.
 pub(super) fn fresh_run_id(dataset: &str) -> String {
-    let name: String = dataset
+    format!("{}-{}", plain_name(dataset), jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"))
+}
+
+/// The name of a task list as a part of a file's name.
+pub(super) fn plain_name(dataset: &str) -> String {
+    dataset
         .rsplit('/')
         .next()
         .unwrap_or(dataset)
         .chars()
         .map(|c| if c.is_ascii_alphanumeric() || c == '-' || c == '_' { c } else { '-' })
         .take(60)
-        .collect();
-    format!("{name}-{}", jiff::Timestamp::now().strftime("%Y%m%d-%H%M%S"))
+        .collect()
 }
 
 /// A token that the first signal to end cancels, and whether it came from elsewhere than the
@@ -187,6 +220,12 @@ fn close(
     } else if !terminal.quiet {
         terminal.print(&report::table(&report));
     }
+    let known = state.predictions().filter_map(|(_, status)| status.done()?.known.as_ref());
+    let known = known.count();
+    if known > 0 {
+        terminal
+            .say(&format!("{known} verdicts were known from earlier runs (--no-cache runs all)"));
+    }
     tell_trouble(state, terminal);
     for model in &report.models {
         let path = dir.summary(&model.model, &report.run_id);
@@ -195,6 +234,12 @@ fn close(
     if state.interrupted {
         terminal.note(&format!("interrupted; --run-id {} continues", report.run_id));
         return Ok(if stopped { exit::STOPPED } else { exit::INTERRUPTED });
+    }
+    if settings.cache_only && !report.complete {
+        terminal.note(
+            "not every verdict is known; without --cache-only the same command runs the rest",
+        );
+        return Ok(exit::INCOMPLETE);
     }
     Ok(exit_code(&report, settings))
 }

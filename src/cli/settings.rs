@@ -49,6 +49,13 @@ pub(super) struct Settings {
     pub(super) warm: bool,
     pub(super) fail_under: Option<Share>,
     pub(super) max_infra: Option<usize>,
+    pub(super) order: OrderName,
+    pub(super) no_cache: bool,
+    pub(super) cache_only: bool,
+    pub(super) shard: Option<String>,
+    pub(super) durations: Option<PathBuf>,
+    pub(super) events: Option<PathBuf>,
+    pub(super) trace: Option<PathBuf>,
     pub(super) home: Option<PathBuf>,
     pub(super) offline: bool,
     pub(super) repos: Option<PathBuf>,
@@ -84,6 +91,14 @@ pub(super) struct Settings {
 pub(super) enum BackendName {
     Native,
     Docker,
+}
+
+/// Which prediction runs first, by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum OrderName {
+    Longest,
+    Given,
 }
 
 /// A grading policy by name.
@@ -191,6 +206,13 @@ const KEYS: &[(&str, Kind)] = &[
     ("warm", Kind::Flag),
     ("fail_under", Kind::Text),
     ("max_infra", Kind::Number),
+    ("order", Kind::Text),
+    ("no_cache", Kind::Flag),
+    ("cache_only", Kind::Flag),
+    ("shard", Kind::Text),
+    ("durations", Kind::Text),
+    ("events", Kind::Text),
+    ("trace", Kind::Text),
     ("home", Kind::Text),
     ("offline", Kind::Flag),
     ("repos", Kind::Text),

@@ -3,7 +3,11 @@
 use super::args::Common;
 use serde::Serialize;
 use std::io::{IsTerminal as _, Write as _};
-use tracing_subscriber::EnvFilter;
+use std::sync::Mutex;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer};
 
 /// What the user wants to hear, and how.
 #[derive(Clone, Debug)]
@@ -28,12 +32,12 @@ impl Terminal {
         };
         let filter =
             EnvFilter::try_from_env("EVALRUN_LOG").unwrap_or_else(|_| EnvFilter::new(level));
-        // A second subscriber is only met in tests.
-        let _ = tracing_subscriber::fmt()
-            .with_env_filter(filter)
+        let said = tracing_subscriber::fmt::layer()
             .with_writer(std::io::stderr)
             .with_target(false)
-            .try_init();
+            .with_filter(filter);
+        // A second subscriber is only met in tests.
+        let _ = tracing_subscriber::registry().with(said).with(log_file(common)).try_init();
         Self {
             json: common.json,
             quiet: common.quiet,
@@ -67,6 +71,23 @@ impl Terminal {
             self.note(text);
         }
     }
+}
+
+/// A log of all that happens, whatever is said on the terminal.
+fn log_file<S>(common: &Common) -> Option<impl Layer<S>>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+{
+    let path = common.log_file.as_ref()?;
+    let file = match fs_err::OpenOptions::new().create(true).append(true).open(path) {
+        Ok(file) => file.into_parts().0,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr().lock(), "warning: there will be no log: {error}");
+            return None;
+        }
+    };
+    let layer = tracing_subscriber::fmt::layer().with_writer(Mutex::new(file)).with_ansi(false);
+    Some(layer.with_filter(EnvFilter::new("evalrun=debug")))
 }
 
 /// Bytes for people: `1.5 GiB`.

@@ -253,6 +253,17 @@ impl Images {
         Ok(ReadyImage { key, name: plan.image_name, built, digest, _hold: hold })
     }
 
+    /// The key of the image that [`Images::ensure`] would give for an instance, where that can be told
+    /// without pulling or building anything; `None` too where everything is to be made anew. Blocks.
+    #[must_use]
+    pub fn known_key(&self, instance: &Instance) -> Option<ImageKey> {
+        let of_dockerfile = self.dockerfile_of(instance).is_some();
+        if self.0.options.force || self.0.is_pulled(instance) || of_dockerfile {
+            return None;
+        }
+        self.plan(instance).ok().map(|plan| plan.key())
+    }
+
     /// Which layers the image of an instance is made of, and which of them are there. An image that
     /// was imported or pulled under the name that the instance asks for goes before its recipe.
     ///

@@ -287,8 +287,12 @@ impl InstanceFacts {
             .finish();
         let script = DigestBuilder::new("instance script 1")
             .field("script", &instance.eval_script)
-            .list("assets", instance.image_assets.iter().map(json))
-            .finish();
+            .list("assets", instance.image_assets.iter().map(json));
+        let script = match instance.work_dir.as_str() {
+            crate::model::TESTBED => script,
+            elsewhere => script.field("work_dir", elsewhere),
+        };
+        let script = script.finish();
         let tests = DigestBuilder::new("instance tests 1")
             .list("fail_to_pass", &instance.fail_to_pass)
             .list("pass_to_pass", &instance.pass_to_pass)

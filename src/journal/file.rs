@@ -16,7 +16,7 @@ pub const FILE_NAME: &str = "journal.jsonl";
 /// `,"sum":"` + 8 digits + `"}`.
 const SEAL_LENGTH: usize = 8 + 8 + 2;
 const SEAL_HEAD: &[u8] = b",\"sum\":\"";
-const FIRST_SUM: &str = "00000000";
+pub(super) const FIRST_SUM: &str = "00000000";
 
 /// Where an event stands in its file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,7 +56,7 @@ impl Journal {
         lock(&file, &path)?;
         let mut state = None;
         let tail = scan(&file, &path, &mut |line, at, event, place| {
-            replay(&mut state, at, event, place, (&path, line))
+            replay(&mut state, at, &event, place, (&path, line))
         })?;
         if tail.torn {
             file.file().set_len(tail.end)?;
@@ -135,7 +135,7 @@ impl Journal {
 pub fn load(dir: &Path) -> Result<RunState, JournalError> {
     let path = dir.join(FILE_NAME);
     let mut state = None;
-    read(dir, &mut |line, at, event, place| replay(&mut state, at, event, place, (&path, line)))?;
+    read(dir, &mut |line, at, event, place| replay(&mut state, at, &event, place, (&path, line)))?;
     state.ok_or(JournalError::Missing(path))
 }
 
@@ -175,34 +175,56 @@ struct Tail {
     torn: bool,
 }
 
+/// How far a journal was read.
+#[derive(Debug)]
+pub(super) struct Scan {
+    /// Bytes of whole lines.
+    pub(super) end: u64,
+    /// The sum of the last of them.
+    pub(super) sum: String,
+    /// How many they are.
+    pub(super) line: usize,
+}
+
 fn scan(file: &File, path: &Path, visit: &mut Visit<'_>) -> Result<Tail, JournalError> {
-    let mut tail = Tail { end: 0, sum: FIRST_SUM.to_owned(), torn: false };
+    let mut scan = Scan { end: 0, sum: FIRST_SUM.to_owned(), line: 0 };
+    let torn = scan_from(file, path, &mut scan, visit)?;
+    Ok(Tail { end: scan.end, sum: scan.sum, torn })
+}
+
+/// Reads on from where it was read to; whether the last line is torn.
+pub(super) fn scan_from(
+    mut file: &File,
+    path: &Path,
+    scan: &mut Scan,
+    visit: &mut Visit<'_>,
+) -> Result<bool, JournalError> {
+    file.seek(SeekFrom::Start(scan.end))?;
     let mut reader = BufReader::new(file);
     let mut line = Vec::new();
-    let mut number = 0;
     loop {
         line.clear();
         if reader.read_until(b'\n', &mut line)? == 0 {
-            return Ok(tail);
+            return Ok(false);
         }
-        number += 1;
+        let number = scan.line + 1;
         let length = line.len() as u64;
         let ended = line.pop_if(|byte| *byte == b'\n').is_some();
-        let checked = if ended { check(&line, &tail.sum) } else { Err("it is torn".to_owned()) };
+        let checked = if ended { check(&line, &scan.sum) } else { Err("it is torn".to_owned()) };
         match checked {
             Ok((parsed, sum)) => {
                 if let Event::Header(header) = &parsed.event {
                     check_format(header, path)?;
                 }
-                let place = Place { offset: tail.end, length: length - 1 };
+                let place = Place { offset: scan.end, length: length - 1 };
                 visit(number, parsed.at, parsed.event, place)?;
-                tail.sum = sum;
-                tail.end += length;
+                scan.sum = sum;
+                scan.end += length;
+                scan.line = number;
             }
             // Only what was written last can be torn.
             Err(_) if reader.fill_buf()?.is_empty() => {
-                tail.torn = true;
-                return Ok(tail);
+                return Ok(true);
             }
             Err(why) => {
                 return Err(JournalError::Damaged { path: path.to_owned(), line: number, why });
@@ -246,15 +268,17 @@ fn check_format(header: &Header, path: &Path) -> Result<(), JournalError> {
     Ok(())
 }
 
-fn replay(
+pub(super) fn replay(
     state: &mut Option<RunState>,
     at: Timestamp,
-    event: Event,
+    event: &Event,
     place: Place,
     line: (&Path, usize),
 ) -> Result<(), JournalError> {
     match (state.as_mut(), event) {
-        (None, Event::Header(header)) => *state = Some(RunState::new(*header, at)),
+        (None, Event::Header(header)) => {
+            *state = Some(RunState::new(header.as_ref().clone(), at));
+        }
         (None, _) => {
             return Err(JournalError::Damaged {
                 path: line.0.to_owned(),
@@ -263,7 +287,7 @@ fn replay(
             });
         }
         (Some(state), event) => {
-            state.apply(at, &event, place).map_err(|key| JournalError::Stranger {
+            state.apply(at, event, place).map_err(|key| JournalError::Stranger {
                 path: line.0.to_owned(),
                 line: line.1,
                 key: Box::new(key),

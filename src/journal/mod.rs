@@ -10,6 +10,7 @@
 mod changes;
 mod event;
 mod file;
+mod follow;
 mod state;
 
 pub use changes::Change;
@@ -18,6 +19,7 @@ pub use event::{
     KnownFrom, PredictionFacts, Settings, ShardFacts, Versions,
 };
 pub use file::{FILE_NAME, Journal, Place, Visit, load, read, read_at};
+pub use follow::Follow;
 pub use state::{Done, RunState, Status, TestCounts, reason_of, reported};
 
 use crate::model::PredictionKey;

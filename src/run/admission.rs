@@ -30,6 +30,8 @@ pub(crate) struct Memory {
     available: u64,
     reserved: u64,
     settling: VecDeque<(Instant, u64)>,
+    /// The machine waits for memory or for its disks: more would make it worse.
+    stalled: bool,
     peaks: HashMap<u64, u64>,
     recent: VecDeque<u64>,
 }
@@ -45,6 +47,7 @@ impl Memory {
             available,
             reserved: 0,
             settling: VecDeque::new(),
+            stalled: false,
             peaks: HashMap::new(),
             recent: VecDeque::new(),
         }
@@ -67,7 +70,8 @@ impl Memory {
     /// Whether a sandbox expected to need this much may start beside those that run.
     pub(crate) fn has_room(&self, expected: u64) -> bool {
         let settling: u64 = self.settling.iter().map(|(_, bytes)| bytes).sum();
-        self.reserved.saturating_add(expected) <= self.budget
+        !self.stalled
+            && self.reserved.saturating_add(expected) <= self.budget
             && settling.saturating_add(expected).saturating_add(self.reserve) <= self.available
     }
 
@@ -98,9 +102,10 @@ impl Memory {
         self.recent.push_back(peak);
     }
 
-    /// What the machine has left now.
-    pub(crate) fn observe(&mut self, available: u64, now: Instant) {
+    /// What the machine has left now, and whether it stands still for want of memory.
+    pub(crate) fn observe(&mut self, available: u64, stalled: bool, now: Instant) {
         self.available = available;
+        self.stalled = stalled;
         while self.settling.front().is_some_and(|(since, _)| now - *since >= SETTLING) {
             self.settling.pop_front();
         }
@@ -125,6 +130,8 @@ pub(crate) struct Cores {
     /// Those of our own sandboxes, heavy and light, where they can be told from others.
     own: Option<(f64, f64)>,
     busy: f64,
+    /// CPUs that those that run will use, as far as is known.
+    reserved: f64,
 }
 
 /// CPUs busier than this are full.
@@ -143,7 +150,29 @@ impl Cores {
     pub(crate) fn new(cores: usize, most: usize) -> Self {
         let (cores, most) = (cores.max(1) as f64, most.max(1) as f64);
         let target = (cores * 2.0).min(most);
-        Self { cores, most, target, pressure: 0.0, own: None, busy: 0.0 }
+        Self { cores, most, target, pressure: 0.0, own: None, busy: 0.0, reserved: 0.0 }
+    }
+
+    /// Whether another may run beside so many, expected to use so many CPUs. What is known decides
+    /// at once, as long as the machine has something left; of what is not known as many may run as the
+    /// machine has shown to bear.
+    pub(crate) fn has_room(&self, running: usize, share: Option<f64>) -> bool {
+        #[expect(clippy::cast_precision_loss, reason = "counts of sandboxes are small")]
+        let count = running as f64;
+        let Some(share) = share else { return running < self.allowed() };
+        let fits = count < self.cores || self.reserved + share <= self.cores * CROWDED;
+        let borne = if self.is_full() { running < self.allowed() } else { count < self.most };
+        fits && borne
+    }
+
+    /// One starts.
+    pub(crate) fn take(&mut self, share: Option<f64>) {
+        self.reserved += share.unwrap_or_default();
+    }
+
+    /// One has ended.
+    pub(crate) fn give_back(&mut self, share: Option<f64>) {
+        self.reserved = (self.reserved - share.unwrap_or_default()).max(0.0);
     }
 
     /// How many may run.
@@ -272,13 +301,15 @@ mod tests {
         memory.take(5 * GIB, now);
         assert!(memory.has_room(3 * GIB) && !memory.has_room(4 * GIB));
         // It has settled, and used less than it might: what was set aside for it stays.
-        memory.observe(9 * GIB, now + SETTLING);
+        memory.observe(9 * GIB, false, now + SETTLING);
         assert!(!memory.has_room(4 * GIB));
         // Something else took the memory.
-        memory.observe(2 * GIB, now + SETTLING);
+        memory.observe(2 * GIB, false, now + SETTLING);
         assert!(memory.has_room(GIB) && !memory.has_room(2 * GIB));
         memory.give_back(5 * GIB);
-        memory.observe(9 * GIB, now + SETTLING);
+        memory.observe(9 * GIB, true, now + SETTLING);
+        assert!(!memory.has_room(GIB), "it stands still");
+        memory.observe(9 * GIB, false, now + SETTLING);
         assert!(memory.has_room(8 * GIB));
     }
 
@@ -300,6 +331,28 @@ mod tests {
         look(&mut cores, (0.1, 1), 1);
         assert_eq!(cores.allowed(), 4);
         assert_eq!(Cores::new(64, 2).allowed(), 2);
+    }
+
+    #[test]
+    fn what_is_known_of_sandboxes_decides_at_once() {
+        let mut cores = Cores::new(4, 500);
+        // Sleepers: there is no need to find out how many are borne.
+        (0..200).for_each(|running| {
+            assert!(cores.has_room(running, Some(0.01)));
+            cores.take(Some(0.01));
+        });
+        assert!(cores.has_room(200, Some(1.0)) && !cores.has_room(200, Some(4.5)));
+        assert!(!cores.has_room(200, None), "nothing is known of it");
+        (0..200).for_each(|_| cores.give_back(Some(0.01)));
+        (0..6).for_each(|_| cores.take(Some(1.0)));
+        assert!(!cores.has_room(6, Some(1.0)), "one and a half workers a core");
+        assert!(cores.has_room(3, Some(9.0)), "there is a core for it");
+        // Others have filled the machine.
+        let mut cores = Cores::new(4, 500);
+        for _ in 0..50 {
+            look(&mut cores, (1.0, 501), 500);
+        }
+        assert!(!cores.has_room(4, Some(0.01)));
     }
 
     fn look(cores: &mut Cores, (busy, runnable): (f64, u64), running: usize) {

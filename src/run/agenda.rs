@@ -8,20 +8,20 @@ use std::collections::HashMap;
 
 /// What is left to do, and what is not.
 #[derive(Default)]
-pub(crate) struct Agenda<'a> {
+pub(crate) struct Agenda {
     /// How many predictions are for selected instances.
     pub total: usize,
     /// What has its verdict, with its instance.
-    pub done: Vec<(usize, &'a Done)>,
+    pub done: Vec<(usize, Done)>,
     /// What gets its verdict without a run.
     pub empty: Vec<PredictionKey>,
     /// What has to run, by instance.
     pub wanted: HashMap<usize, Vec<Job>>,
 }
 
-impl<'a> Agenda<'a> {
+impl Agenda {
     /// Of a run that stands so.
-    pub(crate) fn of(dataset: &Dataset, state: &'a RunState) -> Self {
+    pub(crate) fn of(dataset: &Dataset, state: &RunState) -> Self {
         let instances: HashMap<&InstanceId, usize> =
             dataset.instances.iter().enumerate().map(|(at, i)| (&i.id, at)).collect();
         let mut agenda = Self::default();
@@ -30,7 +30,7 @@ impl<'a> Agenda<'a> {
             agenda.total += 1;
             let round = match status {
                 Status::Done(done) if done.kind != VerdictKind::Infra => {
-                    agenda.done.push((instance, done));
+                    agenda.done.push((instance, done.as_ref().clone()));
                     continue;
                 }
                 _ if facts.empty => {

@@ -2,18 +2,22 @@
 
 use super::agenda::Agenda;
 use super::jobs::Prepared;
+use super::knowledge::{Knowledge, Taken};
+use super::machine::Machine;
 use super::open::Opened;
 use super::progress::{Progress, ProgressSink, Tally};
-use super::queue::{Job, Queue};
+use super::queue::Job;
 use super::room::Room;
+use super::schedule::{Bounds, Ending, LOOK, Schedule};
 use super::work::{Ended, Shared, work};
+use super::{KnownUse, RunPlan};
 use crate::evaluate::infra;
 use crate::journal::{Evaluated, Event, Journal, JournalError, RunState};
 use crate::layers::ImageKey;
 use crate::model::{Evaluation, InfraCause, PredictionKey, Verdict, VerdictKind};
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,8 +25,6 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
-/// How often the machine is looked at.
-const LOOK: Duration = Duration::from_millis(200);
 /// Looks between two ticks of the progress.
 const LOOKS_A_TICK: u32 = 5;
 
@@ -30,11 +32,12 @@ const LOOKS_A_TICK: u32 = 5;
 /// when nothing runs any more.
 pub(crate) async fn conduct(
     opened: Opened,
-    room: Room,
+    machine: Box<dyn Machine>,
     progress: &mut dyn ProgressSink,
     cancel: CancellationToken,
 ) -> Result<RunState, JournalError> {
-    let mut conductor = Conductor::new(opened, room, progress);
+    let (agenda, room) = survey(&opened, machine);
+    let mut conductor = Conductor::new(opened, (agenda, room), progress);
     let result = conductor.run(&cancel).await;
     conductor.stop().await;
     conductor.tell(&Progress::Ended);
@@ -46,25 +49,16 @@ struct Conductor<'a> {
     /// Away only while it is being synced.
     journal: Option<Journal>,
     state: RunState,
-    room: Room,
+    knowledge: Knowledge,
     progress: &'a mut dyn ProgressSink,
-    queue: Queue,
-    /// By instance: jobs that wait for its image.
-    wanted: HashMap<usize, Vec<Job>>,
-    to_prepare: VecDeque<usize>,
+    schedule: Schedule,
+    /// Verdicts that need no run.
+    at_once: Vec<Event>,
     images: HashMap<usize, ImageKey>,
-    /// By instance: jobs without a verdict.
-    left: HashMap<usize, usize>,
     preparing: JoinSet<Looked>,
-    running: HashMap<usize, Running>,
     tasks: JoinSet<Ended>,
     tally: Tally,
     began: Instant,
-}
-
-struct Running {
-    since: Instant,
-    memory: u64,
 }
 
 /// The end of making sure of an image.
@@ -74,39 +68,68 @@ struct Looked {
     result: Result<Prepared, InfraCause>,
 }
 
+/// What is left to do, and room for it that knows what this run has seen before.
+fn survey(opened: &Opened, machine: Box<dyn Machine>) -> (Agenda, Room) {
+    let RunPlan { dataset, expectations, options, parallel, .. } = &opened.shared.plan;
+    let instances = dataset.instances.as_slice();
+    let limits = (options.sandbox.limits.memory, *parallel);
+    let mut room = Room::new(machine, (instances, expectations), limits, Instant::now());
+    let agenda = Agenda::of(dataset, &opened.state);
+    for (instance, done) in agenda.done.iter().filter(|(_, done)| done.known.is_none()) {
+        room.learn(*instance, done.usage.wall, &done.usage);
+    }
+    (agenda, room)
+}
+
 impl<'a> Conductor<'a> {
-    fn new(opened: Opened, room: Room, progress: &'a mut dyn ProgressSink) -> Self {
+    fn new(
+        opened: Opened,
+        (agenda, room): (Agenda, Room),
+        progress: &'a mut dyn ProgressSink,
+    ) -> Self {
         let Opened { shared, journal, state } = opened;
+        let mut tally = Tally { total: agenda.total, ..Tally::default() };
+        for (_, done) in &agenda.done {
+            *tally.done.entry(done.kind).or_default() += 1;
+        }
+        tally.before = tally.finished();
+        let plan = &shared.plan;
+        let bounds = Bounds { parallel: plan.parallel, images: plan.image_jobs };
+        let at_once = agenda.empty.into_iter().map(|key| {
+            let evaluation = Evaluation { verdict: Verdict::EmptyPatch, ..infra("", "") };
+            evaluated(key, 0, evaluation)
+        });
         Self {
+            knowledge: Knowledge::new(plan, &state.header),
+            schedule: Schedule::new(room, agenda.wanted, bounds, plan.order),
+            at_once: at_once.collect(),
             shared,
             journal: Some(journal),
             state,
-            room,
             progress,
-            queue: Queue::default(),
-            wanted: HashMap::new(),
-            to_prepare: VecDeque::new(),
             images: HashMap::new(),
-            left: HashMap::new(),
             preparing: JoinSet::new(),
-            running: HashMap::new(),
             tasks: JoinSet::new(),
-            tally: Tally::default(),
+            tally,
             began: Instant::now(),
         }
     }
 
     async fn run(&mut self, cancel: &CancellationToken) -> Result<(), JournalError> {
-        let empty = self.enlist();
-        self.conclude(empty).await?;
+        let at_once = std::mem::take(&mut self.at_once);
+        self.conclude(at_once).await?;
+        self.take_known(self.schedule.unprepared(), None).await?;
+        if self.shared.plan.known == KnownUse::Only {
+            self.schedule.drop_all();
+        }
         self.tell(&Progress::Began);
         let mut look = tokio::time::interval(LOOK);
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut looks = 0;
-        while !self.is_done() {
+        while !self.schedule.is_done() {
             self.prepare_next();
             self.admit()?;
-            let wake = self.queue.next_wake();
+            let wake = self.schedule.next_wake();
             tokio::select! {
                 () = cancel.cancelled() => return self.interrupt().await,
                 Some(ended) = self.tasks.join_next() => {
@@ -115,50 +138,39 @@ impl<'a> Conductor<'a> {
                 Some(looked) = self.preparing.join_next() => {
                     self.prepared(looked.expect("a task catches its own panics")).await?;
                 }
-                () = sleep_until(wake), if wake.is_some() => self.queue.wake(Instant::now()),
+                () = sleep_until(wake), if wake.is_some() => self.schedule.wake(Instant::now()),
                 _ = look.tick() => {
                     looks += 1;
                     self.look(looks % LOOKS_A_TICK == 0);
                 }
             }
         }
-        self.commit(vec![Event::Finished]).await
-    }
-
-    /// Finds out what is to be done; returns the verdicts that need no run.
-    fn enlist(&mut self) -> Vec<Event> {
-        let agenda = Agenda::of(&self.shared.plan.dataset, &self.state);
-        for (instance, done) in agenda.done {
-            *self.tally.done.entry(done.kind).or_default() += 1;
-            self.room.learn(instance, done.usage.wall, done.usage.peak_memory);
+        if self.tally.finished() < self.tally.total {
+            return Ok(());
         }
-        self.tally.before = self.tally.finished();
-        self.tally.total = agenda.total;
-        let mut order: Vec<usize> = agenda.wanted.keys().copied().collect();
-        order.sort_by_key(|&instance| (std::cmp::Reverse(self.room.expected(instance)), instance));
-        self.to_prepare = order.into();
-        self.left = agenda.wanted.iter().map(|(&at, jobs)| (at, jobs.len())).collect();
-        self.wanted = agenda.wanted;
-        agenda
-            .empty
-            .into_iter()
-            .map(|key| {
-                let evaluation = Evaluation { verdict: Verdict::EmptyPatch, ..infra("", "") };
-                evaluated(key, 0, evaluation)
-            })
-            .collect()
+        self.commit(vec![Event::Finished]).await.map(drop)
     }
 
-    fn is_done(&self) -> bool {
-        self.running.is_empty()
-            && self.wanted.is_empty()
-            && self.queue.ready() + self.queue.waiting() == 0
+    /// Takes over the verdicts of these jobs that are known already; with what image, if it is there.
+    async fn take_known(
+        &mut self,
+        jobs: Vec<Job>,
+        image: Option<ImageKey>,
+    ) -> Result<(), JournalError> {
+        let taken = self.knowledge.take(&self.shared, jobs, image).await;
+        let mut verdicts = Vec::new();
+        for Taken { job, evaluated } in taken {
+            self.schedule.strike(&job);
+            self.one_less(job.instance);
+            verdicts.push(Event::Evaluated(Box::new(evaluated)));
+        }
+        self.tally.known += verdicts.len();
+        self.conclude(verdicts).await
     }
 
     /// Makes sure of further images, in the order in which they are wanted.
     fn prepare_next(&mut self) {
-        while self.preparing.len() < self.shared.plan.image_jobs.max(1) {
-            let Some(instance) = self.to_prepare.pop_front() else { return };
+        while let Some(instance) = self.schedule.next_image() {
             let shared = self.shared.clone();
             self.preparing.spawn(async move {
                 let began = Instant::now();
@@ -176,25 +188,29 @@ impl<'a> Conductor<'a> {
 
     /// An image is there, or cannot be had: then no prediction that needs it can be judged.
     async fn prepared(&mut self, looked: Looked) -> Result<(), JournalError> {
-        let jobs = self.wanted.remove(&looked.instance).unwrap_or_default();
-        let prepared = match looked.result {
+        let Looked { instance, took, result } = looked;
+        let jobs = self.schedule.image_ended(instance);
+        let prepared = match result {
             Ok(prepared) => prepared,
             Err(cause) => return self.without_image(jobs, &cause).await,
         };
-        self.images.insert(looked.instance, prepared.key);
-        self.append(vec![Event::ImageReady {
-            instance_id: self.shared.plan.dataset.instances[looked.instance].id.clone(),
+        self.images.insert(instance, prepared.key);
+        let id = self.shared.plan.dataset.instances[instance].id.clone();
+        let at = self.append(vec![Event::ImageReady {
+            instance_id: id.clone(),
             name: prepared.name.clone(),
             image: prepared.key,
-            digest: prepared.digest,
+            digest: prepared.digest.clone(),
             built: prepared.built,
-            took: looked.took,
+            took,
         }])?;
-        for job in jobs {
-            self.queue.push(job);
+        self.knowledge.image_there(&prepared, &id, (at, took));
+        for job in &jobs {
+            self.schedule.ready(*job);
         }
-        let (built, took) = (prepared.built, looked.took);
-        self.tell(&Progress::ImageReady { name: &prepared.name, built, took });
+        // What could not be asked before, because its image was not known.
+        self.take_known(jobs, Some(prepared.key)).await?;
+        self.tell(&Progress::ImageReady { name: &prepared.name, built: prepared.built, took });
         Ok(())
     }
 
@@ -212,26 +228,18 @@ impl<'a> Conductor<'a> {
 
     /// Starts what there is room for.
     fn admit(&mut self) -> Result<(), JournalError> {
-        let mut jobs = Vec::new();
-        let mut events = Vec::new();
-        while self.running.len() < self.shared.plan.parallel.max(1) {
-            let room = &self.room;
-            let Some(job) = self.queue.peek(|instance| room.expected(instance)) else { break };
-            let Some(memory) = self.room.take(&job, self.running.len()) else { break };
-            self.queue.pop();
-            self.running.insert(job.prediction, Running { since: Instant::now(), memory });
-            events.push(Event::Started {
-                key: self.shared.plan.predictions[job.prediction].key(),
-                round: job.round,
-                in_flight: self.running.len(),
-            });
-            jobs.push(job);
-        }
-        if jobs.is_empty() {
+        let admitted = self.schedule.admit(Instant::now());
+        if admitted.is_empty() {
             return Ok(());
         }
-        self.append(events)?;
-        for job in jobs {
+        let key = |job: &Job| self.shared.plan.predictions[job.prediction].key();
+        let events = admitted.iter().map(|admitted| Event::Started {
+            key: key(&admitted.job),
+            round: admitted.job.round,
+            in_flight: admitted.in_flight,
+        });
+        self.append(events.collect())?;
+        for job in admitted.iter().map(|admitted| admitted.job) {
             self.tasks.spawn(work(self.shared.clone(), job, self.images[&job.instance]));
             let key = self.shared.plan.predictions[job.prediction].key();
             self.tell(&Progress::Started { key: &key, round: job.round });
@@ -246,7 +254,7 @@ impl<'a> Conductor<'a> {
         let mut retries = Vec::new();
         let mut next = Some(first);
         while let Some(ended) = next {
-            self.release(&ended);
+            let took = self.release(&ended);
             let Ended { job, evaluated, .. } = ended;
             match &evaluated.evaluation.verdict {
                 Verdict::Infra { cause } if job.tries < self.shared.plan.retries.rounds => {
@@ -254,6 +262,7 @@ impl<'a> Conductor<'a> {
                 }
                 _ => {
                     self.one_less(job.instance);
+                    self.knowledge.held(&evaluated.key, (self.images[&job.instance], took));
                     verdicts.push(Event::Evaluated(Box::new(evaluated)));
                 }
             }
@@ -266,26 +275,21 @@ impl<'a> Conductor<'a> {
         self.conclude(verdicts).await
     }
 
-    /// A task has ended: its room is free, and something was learned.
-    fn release(&mut self, ended: &Ended) {
-        let Some(running) = self.running.remove(&ended.job.prediction) else { return };
-        self.room.give_back(running.memory);
-        if ended.starved {
-            self.room.starved();
-        }
+    /// A task has ended: its room is free, and something was learned. Returns how long it held it.
+    fn release(&mut self, ended: &Ended) -> Duration {
         let evaluation = &ended.evaluated.evaluation;
-        if evaluation.verdict.kind() != VerdictKind::Infra {
-            let took = running.since.elapsed();
-            self.room.learn(ended.job.instance, took, evaluation.usage.peak_memory);
-        }
+        let ending = Ending {
+            job: ended.job,
+            usage: &evaluation.usage,
+            teaches: evaluation.verdict.kind() != VerdictKind::Infra,
+            starved: ended.starved,
+        };
+        self.schedule.ended(&ending, Instant::now())
     }
 
     /// A job of this instance has its verdict; after the last nobody needs its image.
     fn one_less(&mut self, instance: usize) {
-        let Some(left) = self.left.get_mut(&instance) else { return };
-        *left = left.saturating_sub(1);
-        if *left == 0 {
-            self.left.remove(&instance);
+        if self.schedule.concluded(instance) {
             self.shared.jobs.finished(&self.shared.plan.dataset.instances[instance]);
         }
     }
@@ -300,7 +304,7 @@ impl<'a> Conductor<'a> {
             not_before: Timestamp::now() + after,
         }])?;
         let again = Job { round: job.round + 1, tries: job.tries + 1, ..job };
-        self.queue.push_later(again, Instant::now() + after);
+        self.schedule.again(again, Instant::now() + after);
         self.tell(&Progress::Retrying { key: &key, cause: &cause, after });
         Ok(())
     }
@@ -311,21 +315,24 @@ impl<'a> Conductor<'a> {
             return Ok(());
         }
         let keys: Vec<_> = verdicts.iter().filter_map(key_of).cloned().collect();
-        self.commit(verdicts).await?;
+        let learned = self.knowledge.of_interest(&verdicts);
+        let at = self.commit(verdicts).await?;
+        self.knowledge.learn(learned, &self.shared, at);
         for key in keys {
             let Some(done) = self.state.done(&key).cloned() else { continue };
             *self.tally.done.entry(done.kind).or_default() += 1;
             let (kind, why, took) = (done.kind, done.why.as_deref(), done.usage.wall);
-            self.tell(&Progress::Done { key: &key, kind, why, took });
+            let known = done.known.as_ref();
+            self.tell(&Progress::Done { key: &key, kind, why, took, known });
         }
         Ok(())
     }
 
     fn look(&mut self, tick: bool) {
-        let running = self.running.len();
-        self.room.look(running, &mut self.shared.waiting.lock().expect("no holder panics"));
-        self.queue.unsort();
+        let now = Instant::now();
+        self.schedule.look(&mut self.shared.waiting.lock().expect("no holder panics"), now);
         if tick {
+            self.tally.eta = self.schedule.left(now);
             self.tell(&Progress::Tick);
         }
     }
@@ -336,7 +343,7 @@ impl<'a> Conductor<'a> {
         if let Some(ended) = self.tasks.try_join_next() {
             self.settle(ended.expect("a task catches its own panics")).await?;
         }
-        self.commit(vec![Event::Interrupted { in_flight: self.running.len() }]).await
+        self.commit(vec![Event::Interrupted { in_flight: self.schedule.running() }]).await.map(drop)
     }
 
     /// Ends what still runs. A dropped task drops its sandbox, which ends it.
@@ -345,35 +352,33 @@ impl<'a> Conductor<'a> {
         self.tasks.shutdown().await;
     }
 
-    /// Writes events down. They may be lost in a power cut, but never without those after them.
-    fn append(&mut self, events: Vec<Event>) -> Result<(), JournalError> {
+    /// Writes events down and returns the moment they are written under. They may be lost in a power
+    /// cut, but never without those after them.
+    fn append(&mut self, events: Vec<Event>) -> Result<Timestamp, JournalError> {
         let at = Timestamp::now();
         let journal = self.journal.as_mut().expect("it is here but while it is synced");
         let places = journal.append(at, &events)?;
         for (event, place) in events.iter().zip(places) {
             self.state.apply(at, event, place).expect("the run's own predictions");
         }
-        Ok(())
+        Ok(at)
     }
 
     /// Writes events down and waits until they, and all before them, are on disk.
-    async fn commit(&mut self, events: Vec<Event>) -> Result<(), JournalError> {
-        self.append(events)?;
+    async fn commit(&mut self, events: Vec<Event>) -> Result<Timestamp, JournalError> {
+        let at = self.append(events)?;
         let mut journal = self.journal.take().expect("it is here but while it is synced");
         let synced = tokio::task::spawn_blocking(move || (journal.sync(), journal)).await;
         let (result, journal) = synced.expect("a sync does not panic");
         self.journal = Some(journal);
-        result
+        result.map(|()| at)
     }
 
     fn tell(&mut self, event: &Progress<'_>) {
-        self.tally.running = self.running.len();
-        self.tally.ready = self.queue.ready();
-        self.tally.retrying = self.queue.waiting();
-        self.tally.images = self.wanted.len();
-        self.tally.building = self.preparing.len();
+        self.tally.running = self.schedule.running();
+        (self.tally.ready, self.tally.retrying) = self.schedule.queued();
+        (self.tally.images, self.tally.building) = self.schedule.images();
         self.tally.elapsed = self.began.elapsed();
-        self.tally.estimate();
         self.progress.progress(event, &self.tally);
     }
 }

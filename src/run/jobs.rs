@@ -29,6 +29,10 @@ pub struct Prepared {
 pub trait Jobs: Send + Sync {
     /// Where it is done, and what cannot be enforced there.
     fn backend(&self) -> (&'static str, Vec<String>);
+    /// The key of an instance's image, where it can be told without making it. May block.
+    fn image_key(&self, _instance: &Instance) -> Option<ImageKey> {
+        None
+    }
     /// Makes sure of an instance's image. Asked once an instance and session: it does its own
     /// tries again.
     async fn prepare(&self, instance: &Instance) -> Result<Prepared, InfraCause>;
@@ -74,6 +78,10 @@ impl SandboxJobs {
 impl Jobs for SandboxJobs {
     fn backend(&self) -> (&'static str, Vec<String>) {
         (self.backend.name(), self.backend.caveats())
+    }
+
+    fn image_key(&self, instance: &Instance) -> Option<ImageKey> {
+        self.images.known_key(instance)
     }
 
     async fn prepare(&self, instance: &Instance) -> Result<Prepared, InfraCause> {

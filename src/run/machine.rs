@@ -15,6 +15,8 @@ pub(crate) struct Sample {
     pub slices: Slices,
     /// Tasks that run or could run.
     pub runnable: u64,
+    /// Nobody gets on for want of memory, or of what is read from disks, for much of the time.
+    pub stalled: bool,
 }
 
 /// Time slices of all CPUs since boot.
@@ -90,7 +92,7 @@ impl Machine for ThisMachine {
         let stat = fs_err::read_to_string("/proc/stat").ok()?;
         let (slices, runnable) = stat_figures(&stat)?;
         let available = meminfo(&info, "MemAvailable")?.min(self.memory);
-        Some(Sample { available, slices, runnable })
+        Some(Sample { available, slices, runnable, stalled: stalled() })
     }
 
     fn own_tasks(&mut self, sandboxes: usize) -> Option<OwnTasks> {
@@ -207,6 +209,24 @@ fn meminfo(text: &str, name: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
+/// In which share of the last ten seconds, in hundredths, nobody got on for want of memory, and of
+/// disks, where the machine stands still: it would do so still more with more to do.
+const STALLED: [(&str, f64); 2] = [("memory", 10.0), ("io", 60.0)];
+
+/// Whether the machine stands still, where the kernel says so (pressure stall information, 4.20).
+fn stalled() -> bool {
+    STALLED.into_iter().any(|(what, most)| {
+        let text = fs_err::read_to_string(format!("/proc/pressure/{what}")).unwrap_or_default();
+        full_pressure(&text).is_some_and(|share| share > most)
+    })
+}
+
+/// The share of the last ten seconds in which all tasks that could have run waited, in hundredths.
+fn full_pressure(text: &str) -> Option<f64> {
+    let line = text.lines().find_map(|line| line.strip_prefix("full "))?;
+    line.split_whitespace().find_map(|part| part.strip_prefix("avg10=")?.parse().ok())
+}
+
 /// CPU time and runnable tasks of `/proc/stat`. Time in which a CPU waits for a disk counts as
 /// idle: another task could have used it.
 fn stat_figures(text: &str) -> Option<(Slices, u64)> {
@@ -257,6 +277,9 @@ mod tests {
         assert_eq!(meminfo("MemTotal: 2048 kB\nX: 1", "MemTotal"), Some(2 << 20));
         assert_eq!(meminfo("MemTotalX: 2048 kB", "MemTotal"), None);
         assert!(stat_figures("cpu  1 2\n").is_none());
+        let pressure = "some avg10=9.00 avg60=0.0 total=5\nfull avg10=1.50 avg60=0.0 total=3\n";
+        assert_eq!(full_pressure(pressure), Some(1.5));
+        assert_eq!(full_pressure("some avg10=9.00"), None);
     }
 
     #[test]

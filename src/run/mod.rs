@@ -8,20 +8,52 @@
 mod admission;
 mod agenda;
 mod conductor;
+mod events;
 mod jobs;
+mod knowledge;
 mod machine;
+mod merge;
 mod open;
 mod progress;
 mod queue;
 mod room;
+mod schedule;
+mod shard;
+mod simulate;
+mod trace;
 mod work;
 
+pub use events::{EVENTS, event_line, first_line};
 pub use jobs::{Jobs, Prepared};
+pub use merge::{MergeError, merge};
 pub use progress::{Progress, ProgressSink, Silent, Tally};
+pub use queue::Order;
+pub use shard::{Cut, cut};
+pub use simulate::{Pretended, Simulated, simulate};
+pub use trace::trace;
+
+/// What this machine has for sandboxes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ThisMachine {
+    /// CPUs that this program may use.
+    pub cpus: usize,
+    /// Memory in bytes that is free.
+    pub free: u64,
+}
+
+/// Looks at this machine.
+#[must_use]
+pub fn this_machine() -> ThisMachine {
+    use machine::Machine as _;
+    let mut machine = machine::ThisMachine::new();
+    let free = machine.sample().map_or(machine.memory() / 2, |sample| sample.available);
+    ThisMachine { cpus: machine.cpus(), free }
+}
 pub(crate) use work::write_whole;
 
 use crate::dataset::Dataset;
 use crate::evaluate::EvalOptions;
+use crate::history::{Expectations, History};
 use crate::journal::{Change, JournalError, RunState, ShardFacts};
 use crate::model::{Prediction, PredictionKey};
 use crate::report::Calibration;
@@ -59,6 +91,26 @@ pub struct RunPlan {
     pub rerun_changed: bool,
     /// Which part of a run this is, if it was cut into shards.
     pub shard: Option<ShardFacts>,
+    /// Which prediction that could run does so first.
+    pub order: Order,
+    /// What is expected of the instances from before.
+    pub expectations: Expectations,
+    /// Where verdicts of earlier runs are taken from, and what is learned is written to.
+    pub history: Option<History>,
+    /// What to do with verdicts that are known already.
+    pub known: KnownUse,
+}
+
+/// What to do with verdicts that are known from earlier runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KnownUse {
+    /// They are taken over.
+    #[default]
+    Take,
+    /// Everything runs.
+    Leave,
+    /// They are taken over, and what is not known gets no verdict: nothing runs.
+    Only,
 }
 
 /// What to do after trouble of our own.
@@ -158,11 +210,9 @@ async fn run_on(
     progress: &mut dyn ProgressSink,
     cancel: CancellationToken,
 ) -> Result<RunState, RunError> {
-    let limit = plan.options.sandbox.limits.memory;
-    let room = room::Room::new(machine, &plan.dataset, limit, plan.parallel);
     let opened = open::open(plan, jobs)?;
     let closing = opened.shared.clone();
-    let result = conductor::conduct(opened, room, progress, cancel).await;
+    let result = conductor::conduct(opened, machine, progress, cancel).await;
     closing.jobs.close().await;
     let state = result?;
     open::write_reports(&closing.dir, &state)?;

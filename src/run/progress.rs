@@ -1,5 +1,6 @@
 //! What a run tells of itself while it goes on.
 
+use crate::journal::KnownFrom;
 use crate::model::{InfraCause, PredictionKey, VerdictKind};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -50,6 +51,8 @@ pub enum Progress<'a> {
         why: Option<&'a str>,
         /// How long its sandbox ran.
         took: Duration,
+        /// The run it was taken over from, if nothing ran for it now.
+        known: Option<&'a KnownFrom>,
     },
     /// Trouble of our own; it will run again.
     Retrying {
@@ -77,6 +80,8 @@ pub struct Tally {
     pub done: BTreeMap<VerdictKind, usize>,
     /// How many had theirs before this session.
     pub before: usize,
+    /// How many were taken over from earlier runs in this session.
+    pub known: usize,
     /// How many run.
     pub running: usize,
     /// How many could run and wait for room.
@@ -89,7 +94,7 @@ pub struct Tally {
     pub building: usize,
     /// How long since this session began.
     pub elapsed: Duration,
-    /// How long it will still take, at the pace so far.
+    /// How long it will still take, by what is expected of the rest; `None`: nothing is known.
     pub eta: Option<Duration>,
 }
 
@@ -104,14 +109,5 @@ impl Tally {
     #[must_use]
     pub fn of(&self, kind: VerdictKind) -> usize {
         self.done.get(&kind).copied().unwrap_or_default()
-    }
-
-    /// At the pace of this session so far.
-    pub(crate) fn estimate(&mut self) {
-        let now = self.finished().saturating_sub(self.before);
-        let open = self.total.saturating_sub(self.finished());
-        #[expect(clippy::cast_precision_loss, reason = "counts of predictions are small")]
-        let factor = open as f64 / now as f64;
-        self.eta = (now > 0).then(|| self.elapsed.mul_f64(factor));
     }
 }

@@ -136,6 +136,10 @@ fn plan(reports: &Path, patches: &[(&str, &str)]) -> RunPlan {
         calibration: Default::default(),
         rerun_changed: false,
         shard: None,
+        order: Default::default(),
+        expectations: Default::default(),
+        history: None,
+        known: Default::default(),
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod continued;
 mod gates;
+mod known;
+mod shards;
 mod verdicts;
 
 use super::machine::{Machine, OwnTasks, Sample, Slices};
@@ -38,6 +40,9 @@ struct Scripted {
     alive: Arc<AtomicUsize>,
     peak: AtomicUsize,
     bad_images: BTreeSet<String>,
+    prepared: AtomicUsize,
+    /// Whether keys of images can be told without making them.
+    keys_are_known: bool,
 }
 
 /// Counts down when it is dropped, whatever the reason.
@@ -57,6 +62,8 @@ impl Scripted {
             alive: Arc::default(),
             peak: AtomicUsize::new(0),
             bad_images: BTreeSet::new(),
+            prepared: AtomicUsize::new(0),
+            keys_are_known: true,
         }
     }
 
@@ -71,7 +78,12 @@ impl Jobs for Scripted {
         ("scripted", Vec::new())
     }
 
+    fn image_key(&self, instance: &Instance) -> Option<ImageKey> {
+        self.keys_are_known.then(|| ImageKey(Digest::of(&instance.image_name)))
+    }
+
     async fn prepare(&self, instance: &Instance) -> Result<Prepared, InfraCause> {
+        self.prepared.fetch_add(1, Ordering::SeqCst);
         if self.bad_images.contains(instance.id.as_str()) {
             let detail = "the layer `env` could not be built".to_owned();
             return Err(InfraCause { reason: "image_build_failed".to_owned(), detail });
@@ -145,7 +157,7 @@ impl Machine for MadeUp {
         let (idle, runnable) = (idle as u64, wanted as u64 + 1);
         self.slices.all += 1000;
         self.slices.idle += idle;
-        Some(Sample { available: self.memory, slices: self.slices, runnable })
+        Some(Sample { available: self.memory, slices: self.slices, runnable, stalled: false })
     }
     fn own_tasks(&mut self, _: usize) -> Option<OwnTasks> {
         None
@@ -177,7 +189,7 @@ fn takes(millis: u64, verdict: Verdict) -> Act {
     Act { takes: Duration::from_millis(millis), peak: 1 << 20, cpu: Duration::ZERO, verdict }
 }
 
-fn instance(id: &str) -> Instance {
+pub(super) fn instance(id: &str) -> Instance {
     Instance {
         id: InstanceId::new(id).unwrap(),
         repo: "a/b".to_owned(),
@@ -241,6 +253,10 @@ fn plan(reports: &Path, ids: &[&str]) -> RunPlan {
         calibration: Default::default(),
         rerun_changed: false,
         shard: None,
+        order: Default::default(),
+        expectations: Default::default(),
+        history: None,
+        known: Default::default(),
     }
 }
 

@@ -112,8 +112,8 @@ async fn a_run_ends_when_its_journal_cannot_be_written() {
     let jobs = Arc::new(Scripted::new(|_, _| takes(60_000, resolved())));
     let mut opened = open::open(plan(dir.path(), &["a", "b"]), jobs.clone()).unwrap();
     opened.journal = Journal::on(fs_err::OpenOptions::new().write(true).open("/dev/full").unwrap());
-    let room = room::Room::new(idle(&jobs), &opened.shared.plan.dataset, None, 4);
-    let error = conductor::conduct(opened, room, &mut Silent, CancellationToken::new()).await;
+    let error =
+        conductor::conduct(opened, idle(&jobs), &mut Silent, CancellationToken::new()).await;
     assert!(matches!(error, Err(JournalError::Io(_))));
     assert_eq!(jobs.alive.load(Ordering::SeqCst), 0);
 }
