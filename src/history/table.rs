@@ -78,7 +78,7 @@ impl Table {
             let why = format!("it has format {}, this evalrun reads {FORMAT}", table.format);
             return Err(wrong(why));
         }
-        match table.instances.iter().find(|(_, line)| !(line.seconds >= 0.0)) {
+        match table.instances.iter().find(|(_, line)| line.seconds.is_nan() || line.seconds < 0.0) {
             Some((id, _)) => Err(wrong(format!("{id} has no duration"))),
             None => Ok(table),
         }

@@ -23,7 +23,8 @@ fn alone() -> MutexGuard<'static, ()> {
 fn arguments<'a>(reports: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let mut args = vec!["run", "--dataset", "datasets/mini", "--run-id", "r", "--parallel", "3"];
     args.extend(["-p", "datasets/mini/hostile.jsonl", "--config", "datasets/mini/limits.toml"]);
-    args.extend(["--report-dir", reports]);
+    // Each run is to do its own work.
+    args.extend(["--report-dir", reports, "--no-cache"]);
     args.extend(more);
     args
 }

@@ -15,6 +15,7 @@ mod docker;
 mod dockerfiles;
 mod engine;
 mod grading;
+mod history;
 mod hostile;
 mod images;
 mod kill_resume;

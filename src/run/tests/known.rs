@@ -68,7 +68,8 @@ async fn changing_one_byte_runs_that_one_again() {
     let dir = tempfile::tempdir().unwrap();
     let history = History::open(dir.path()).unwrap();
     go_with(&history, dir.path(), named("first")).await;
-    let changes: [(&str, fn(&mut RunPlan), [usize; 2]); 5] = [
+    type Change = fn(&mut RunPlan);
+    let changes: [(&str, Change, [usize; 2]); 5] = [
         ("patch", |plan| plan.predictions[0].patch = Some("a patch ".to_owned()), [1, 0]),
         ("script", |plan| plan.dataset.instances[0].eval_script.push(' '), [1, 0]),
         ("image", |plan| plan.dataset.instances[0].image_name.push('2'), [1, 0]),
