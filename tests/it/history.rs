@@ -289,3 +289,31 @@ fn shards_of_the_mini_set_make_the_whole_run_and_are_seen_as_they_go() {
     };
     assert_eq!(summary("cut"), summary("whole"));
 }
+
+#[test]
+fn a_history_on_a_disk_that_cannot_be_written_still_tells() {
+    if !rustix::process::geteuid().is_root() {
+        assert!(std::env::var("CI").is_err(), "root makes a disk read-only");
+        eprintln!("skipped: only root can make a disk read-only");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let home = folder.path().join("home");
+    let run = made_up_run(folder.path(), 0);
+    let run = run.to_str().unwrap();
+    assert!(evalrun(&home, &["history", "import", run]).status.success());
+    let (home, program) = (home.display(), env!("CARGO_BIN_EXE_evalrun"));
+    let with = |command: &str| {
+        let script = format!(
+            "mount --bind {home} {home} && mount -o remount,bind,ro {home} && \
+             exec {program} history {command} --home {home}"
+        );
+        Command::new("unshare").args(["--mount", "sh", "-c", &script]).output().unwrap()
+    };
+    let shown = with("show i-000 --json");
+    assert!(shown.status.success(), "{}", text(&shown.stderr));
+    let shown: Value = serde_json::from_slice(&shown.stdout).unwrap();
+    assert_eq!(shown[0]["evaluations"], 1);
+    let written = with(&format!("import {run}"));
+    assert!(text(&written.stderr).contains("readonly"), "{}", text(&written.stderr));
+}
