@@ -114,11 +114,13 @@ impl Expectations {
 }
 
 /// How long it would have taken without waiting for a CPU: so many thousandths of the time a task
-/// that could run had to wait. What of it was CPU time took longer by that; the rest did not.
+/// that could run had to wait. What of it was CPU time took longer by that; the rest did not. That is
+/// a mean of all tasks of the machine, of which some wait more than others: never less is left than
+/// was computed.
 fn undisturbed(took: Duration, cpu: Duration, waited: u32) -> Duration {
     let share = f64::from(waited.min(950)) / 1000.0;
     let lost = cpu.mul_f64(share / (1.0 - share));
-    took.saturating_sub(lost).max(took.mul_f64(1.0 - share))
+    took.saturating_sub(lost).max(cpu.min(took))
 }
 
 impl History {
@@ -191,7 +193,9 @@ mod tests {
         assert_eq!(undisturbed(seconds(10), seconds(4), 0), seconds(10));
         // Two seconds of work took four.
         assert_eq!(undisturbed(seconds(10), seconds(2), 500), seconds(8));
-        // Never more than if it had wanted the CPU all the time.
-        assert_eq!(undisturbed(seconds(10), seconds(30), 500), seconds(5));
+        // Others waited for longer than it did.
+        assert_eq!(undisturbed(seconds(10), seconds(4), 900), seconds(4));
+        // Several at once: how they would have shared the CPUs is not known.
+        assert_eq!(undisturbed(seconds(10), seconds(30), 500), seconds(10));
     }
 }
