@@ -2,6 +2,7 @@
 
 mod images;
 mod judging;
+mod reporting;
 mod scheduling;
 mod typed;
 mod without_sandboxes;
@@ -11,6 +12,7 @@ pub(super) use images::{
     RemoveArgs,
 };
 pub(super) use judging::{CalibrateArgs, JudgingArgs};
+pub(super) use reporting::{CompareArgs, Format, LeaderboardArgs, PolicyArgs, ReportArgs};
 pub(super) use scheduling::{
     HistoryCommand, MergeArgs, PlanArgs, SchedulingArgs, ShowHistoryArgs, TopArgs, TraceArgs,
 };
@@ -34,8 +36,9 @@ Examples:
   evalrun doctor
 
 `run` may be left out. Exit codes: 0 finished, 1 run broken, 2 bad input, 3 finished but some
-instances have no verdict (infra), 4 below --fail-under, 6 more infra than --max-infra,
-7 a part is missing (merge, --cache-only), 75 stopped by a signal, 130 interrupted; after the last two the same command continues.";
+instances have no verdict (infra), 4 below --fail-under, 5 a regression (--fail-on-regression), 6 more
+infra than --max-infra or --fail-on-infra, 7 a part is missing, 75 stopped by a signal, 130 interrupted; after
+the last two the same command continues.";
 
 const RUN_EXAMPLES: &str = "\
 Examples:
@@ -107,6 +110,12 @@ pub(super) enum Command {
     Grade(Box<GradeArgs>),
     /// Find out which instances and tests cannot be relied on here, by running what is known
     Calibrate(Box<CalibrateArgs>),
+    /// Show a run, from its journal: as a table, CSV, Markdown, one page of HTML, JUnit, …
+    Report(Box<ReportArgs>),
+    /// Say what was gained and lost between runs, and whether that may be chance
+    Compare(Box<CompareArgs>),
+    /// Rank models over runs and task lists
+    Leaderboard(Box<LeaderboardArgs>),
     /// Say why a prediction has its verdict
     Explain(ExplainArgs),
     /// Read the results of tests out of a log
@@ -344,14 +353,9 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "N", help_heading = "Run")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) retries: Option<u32>,
-    /// Exit with 4 if fewer are resolved: a share (0.35) or a percentage (35%)
-    #[arg(long, value_name = "SHARE", help_heading = "Run")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) fail_under: Option<String>,
-    /// Exit with 6 if more instances than this end with trouble of our own
-    #[arg(long, value_name = "N", help_heading = "Run")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) max_infra: Option<usize>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(super) policy: PolicyArgs,
 }
 
 #[derive(Debug, Subcommand)]

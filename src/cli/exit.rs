@@ -16,9 +16,9 @@ pub const INFRA_LEFT: u8 = 3;
 pub const BELOW_THRESHOLD: u8 = 4;
 /// Instances that a baseline resolves are not resolved any more.
 pub const REGRESSION: u8 = 5;
-/// More instances ended with trouble of our own than `--max-infra` allows.
+/// More ended with trouble of our own than `--max-infra` or `--fail-on-infra` allows.
 pub const TOO_MUCH_INFRA: u8 = 6;
-/// A part of the run is missing.
+/// A part of the run is missing, or it goes on and a policy was to be met.
 pub const INCOMPLETE: u8 = 7;
 /// The engine that runs the job asked it to stop; the same command continues.
 pub const STOPPED: u8 = 75;

@@ -4,6 +4,7 @@ use super::Session;
 use super::args::ExplainArgs;
 use super::exit::{self, Failure};
 use crate::regrade::{Account, account};
+use crate::report::printable_text;
 use std::fmt::Write as _;
 
 pub(super) fn run(args: &ExplainArgs, session: &Session) -> Result<u8, Failure> {
@@ -26,7 +27,7 @@ fn text_of(account: &Account) -> String {
         if !lines.is_empty() {
             let _ = writeln!(text, "\n{title}");
             for line in lines {
-                let _ = writeln!(text, "  {}", printable(line));
+                let _ = writeln!(text, "  {}", printable_text(line));
             }
         }
     };
@@ -41,9 +42,4 @@ fn text_of(account: &Account) -> String {
     list("notes:", &account.notes);
     let _ = writeln!(text, "\nfiles: {}", account.place.display());
     text
-}
-
-/// Nothing in a log may drive a terminal.
-fn printable(line: &str) -> String {
-    line.chars().map(|c| if c.is_control() && c != '\t' { '\u{fffd}' } else { c }).collect()
 }

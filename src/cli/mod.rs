@@ -6,6 +6,7 @@ mod bench_grade;
 mod bench_images;
 mod budget;
 mod calibrate;
+mod compare;
 mod convert;
 mod datasets;
 mod dockerfile;
@@ -16,12 +17,16 @@ mod explain;
 mod grade;
 mod history;
 mod images;
+mod leaderboard;
 mod merge;
 mod parse;
 mod places;
 mod plan;
+mod policy;
 mod progress;
+mod report;
 mod run;
+mod runs;
 mod settings;
 mod shard;
 mod sweep;
@@ -84,6 +89,9 @@ fn dispatch(cli: Cli, terminal: &Terminal) -> Result<u8, Failure> {
         Command::Bench(args::BenchCommand::Images(args)) => bench_images::run(&args, &session),
         Command::Calibrate(args) => calibrate::run(&args, &session),
         Command::Grade(args) => grade::run(&args, &session),
+        Command::Report(args) => report::run(&args, &session),
+        Command::Compare(args) => compare::run(&args, &session),
+        Command::Leaderboard(args) => leaderboard::run(&args, &session),
         Command::Explain(args) => explain::run(&args, &session),
         Command::Parse(args) => parse::run(&args, &session),
         Command::Doctor(args) => doctor::run(&args, &session),
@@ -110,6 +118,9 @@ fn load_settings(cli: &Cli) -> Result<Loaded, Failure> {
         Command::Grade(args) => load(&[common, args]),
         Command::Plan(args) => load(&[common, args]),
         Command::Merge(args) => load(&[common, args]),
+        Command::Report(args) => load(&[common, args]),
+        Command::Compare(args) => load(&[common, args]),
+        Command::Leaderboard(args) => load(&[common, args]),
         Command::Calibrate(args) => load(&[common, args]),
         Command::Images(Images::Build(args)) => load(&[common, args]),
         Command::Images(Images::Pull(args)) => load(&[common, args]),

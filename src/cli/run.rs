@@ -5,12 +5,12 @@ use super::exit::{self, Failure};
 use super::settings::Settings;
 use super::terminal::Terminal;
 use super::{Session, runtime};
-use super::{budget, calibrate, history, progress, shard, trace};
+use super::{budget, calibrate, history, policy, progress, shard, trace};
 use crate::dataset::{self, Dataset};
 use crate::evaluate::EvalOptions;
 use crate::image::Images;
 use crate::journal::{RunState, ShardFacts};
-use crate::model::{Prediction, VerdictKind};
+use crate::model::Prediction;
 use crate::report::{self, Calibration, Report, RunDir};
 use crate::run::{KnownUse, Retries, RunError, RunPlan};
 use crate::sandbox::SandboxOptions;
@@ -241,7 +241,7 @@ fn close(
         );
         return Ok(exit::INCOMPLETE);
     }
-    Ok(exit_code(&report, settings))
+    policy::exit_code(state, settings, terminal)
 }
 
 /// How many different causes of trouble are told in full.
@@ -265,24 +265,6 @@ fn tell_trouble(state: &RunState, terminal: &Terminal) {
     }
 }
 
-fn exit_code(report: &Report, settings: &Settings) -> u8 {
-    let counts = &report.counts;
-    let infra = counts.of(VerdictKind::Infra);
-    #[expect(clippy::cast_precision_loss, reason = "counts of predictions are small")]
-    let share_of = |count: usize| count as f64 / counts.total.max(1) as f64;
-    // What has no verdict might still be resolved: only what cannot be reached any more is missed.
-    let at_best = share_of(counts.of(VerdictKind::Resolved) + infra);
-    if settings.max_infra.is_some_and(|most| infra > most) {
-        exit::TOO_MUCH_INFRA
-    } else if settings.fail_under.is_some_and(|least| at_best < least.0) {
-        exit::BELOW_THRESHOLD
-    } else if infra > 0 {
-        exit::INFRA_LEFT
-    } else {
-        exit::FINISHED
-    }
-}
-
 impl From<RunError> for Failure {
     fn from(error: RunError) -> Self {
         match &error {
@@ -295,48 +277,6 @@ impl From<RunError> for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::settings::{Share, defaults};
-    use crate::report::Counts;
-
-    fn report(resolved: usize, unresolved: usize, infra: usize) -> Report {
-        let by_verdict = [
-            (VerdictKind::Resolved, resolved),
-            (VerdictKind::Unresolved, unresolved),
-            (VerdictKind::Infra, infra),
-        ];
-        Report {
-            run_id: "r".to_owned(),
-            dataset: "d (test)".to_owned(),
-            instances: 0,
-            complete: true,
-            counts: Counts {
-                total: resolved + unresolved + infra,
-                by_verdict: by_verdict.into_iter().collect(),
-            },
-            shares: Default::default(),
-            models: Vec::new(),
-            unselected: 0,
-            elapsed: Duration::ZERO,
-            sandbox_time: Duration::ZERO,
-            peak_in_flight: 0,
-        }
-    }
-
-    #[test]
-    fn exit_codes_tell_what_a_script_must_know() {
-        let mut settings = defaults();
-        assert_eq!(exit_code(&report(0, 9, 0), &settings), exit::FINISHED);
-        assert_eq!(exit_code(&report(9, 0, 1), &settings), exit::INFRA_LEFT);
-        settings.fail_under = Some(Share(0.5));
-        assert_eq!(exit_code(&report(5, 5, 0), &settings), exit::FINISHED);
-        assert_eq!(exit_code(&report(4, 6, 0), &settings), exit::BELOW_THRESHOLD);
-        // The two without a verdict could still make it.
-        assert_eq!(exit_code(&report(4, 4, 2), &settings), exit::INFRA_LEFT);
-        assert_eq!(exit_code(&report(2, 6, 2), &settings), exit::BELOW_THRESHOLD);
-        settings.max_infra = Some(1);
-        assert_eq!(exit_code(&report(2, 6, 2), &settings), exit::TOO_MUCH_INFRA);
-    }
-
     #[test]
     fn a_fresh_run_id_can_be_a_folder() {
         let id = fresh_run_id("SWE-bench/SWE-bench_Verified");

@@ -6,6 +6,7 @@
 //! every difference.
 
 mod canary;
+mod excerpt;
 mod infra;
 mod integrity;
 mod older;
@@ -23,6 +24,7 @@ mod tests;
 pub(crate) use tests::instance as tests_instance;
 
 pub use canary::{CanaryPlan, judge_canary, plan_canary, test_files};
+pub use excerpt::{excerpt, log_end, short_line};
 pub use infra::{Evidence, InfraSignature, Tier, Witness, evidence, infra_signature};
 pub use integrity::{
     Integrity, MAX_SIGNS, Sign, Traces, Trust, enforce, integrity, without_runner_files,

@@ -20,6 +20,7 @@ fn facts(id: &str) -> InstanceFacts {
         repo: "a/b".into(),
         version: "1".into(),
         difficulty: None,
+        language: None,
         image: Digest::of("image"),
         script: Digest::of("script"),
         tests: Digest::of("tests"),

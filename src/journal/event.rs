@@ -5,7 +5,7 @@ use crate::grade::{Evidence, Integrity, Policy};
 use crate::layers::ImageKey;
 use crate::model::{
     Digest, DigestBuilder, EnvSpec, Evaluation, InfraCause, Instance, InstanceId, Prediction,
-    PredictionKey, VerdictKind,
+    PredictionKey, VerdictKind, language_of,
 };
 use crate::sandbox::{Limits, Network, Upper};
 use jiff::Timestamp;
@@ -251,6 +251,9 @@ pub struct InstanceFacts {
     pub version: Arc<str>,
     /// How hard people judged it.
     pub difficulty: Option<Arc<str>>,
+    /// The language most of its files are in, as far as their names tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub language: Option<Arc<str>>,
     /// Digest of what its image is made from.
     pub image: Digest,
     /// Digest of its evaluation script and staged files.
@@ -304,6 +307,11 @@ impl InstanceFacts {
             repo: instance.repo.as_str().into(),
             version: instance.version.as_str().into(),
             difficulty: instance.difficulty.as_deref().map(Into::into),
+            language: language_of([
+                instance.gold_patch.as_deref().unwrap_or(""),
+                &instance.test_patch,
+            ])
+            .map(Into::into),
             image,
             script,
             tests,

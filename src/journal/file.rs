@@ -133,9 +133,23 @@ impl Journal {
 /// # Errors
 /// [`JournalError::Missing`] without a journal or with an empty one; else as [`read`].
 pub fn load(dir: &Path) -> Result<RunState, JournalError> {
+    load_watching(dir, &mut |_, _| {})
+}
+
+/// The same, and every event is shown on the way.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_watching(
+    dir: &Path,
+    watch: &mut dyn FnMut(Timestamp, &Event),
+) -> Result<RunState, JournalError> {
     let path = dir.join(FILE_NAME);
     let mut state = None;
-    read(dir, &mut |line, at, event, place| replay(&mut state, at, &event, place, (&path, line)))?;
+    read(dir, &mut |line, at, event, place| {
+        watch(at, &event);
+        replay(&mut state, at, &event, place, (&path, line))
+    })?;
     state.ok_or(JournalError::Missing(path))
 }
 

@@ -18,7 +18,7 @@ pub use event::{
     DatasetFacts, Evaluated, Event, FORMAT, GRADER, Header, Host, InfraSign, InstanceFacts,
     KnownFrom, PredictionFacts, Settings, ShardFacts, Versions,
 };
-pub use file::{FILE_NAME, Journal, Place, Visit, load, read, read_at};
+pub use file::{FILE_NAME, Journal, Place, Visit, load, load_watching, read, read_at};
 pub use follow::Follow;
 pub use state::{Done, RunState, Status, TestCounts, reason_of, reported};
 

@@ -26,6 +26,7 @@ fn header() -> Header {
         repo: "a/b".into(),
         version: "1".into(),
         difficulty: None,
+        language: None,
         image: Digest::of("image"),
         script: Digest::of("script"),
         tests: Digest::of("tests"),

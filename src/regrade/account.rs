@@ -2,7 +2,7 @@
 
 use super::find::{Logged, every};
 use super::{Found, RegradeError};
-use crate::grade::{self, decode};
+use crate::grade::{self, decode, excerpt, log_end, short_line};
 use crate::journal::reason_of;
 use crate::model::{Section, TestsReport, Verdict};
 use serde::Serialize;
@@ -68,8 +68,8 @@ fn of(found: &Found) -> Result<Account, RegradeError> {
     let text = decode(section);
     let judged = !matches!(known.verdict.as_str(), "resolved" | "patch_rejected" | "empty_patch");
     let part = match &test {
-        Some(test) => part_of(&text, test),
-        None if judged => tail(&text),
+        Some(test) => excerpt(&text, test, LINES),
+        None if judged => log_end(&text),
         None => Vec::new(),
     };
     let patch = fs_err::read_to_string(found.directory().join("patch.diff")).unwrap_or_default();
@@ -202,63 +202,6 @@ fn failures(tests: &TestsReport) -> Vec<String> {
     let mut lines = line("should pass now", &tests.fail_to_pass.failure);
     lines.extend(line("should pass still", &tests.pass_to_pass.failure));
     lines
-}
-
-/// Where a log speaks of a test: a heading of its own with all below it, as pytest and unittest
-/// write it, else the lines that name it with some around.
-fn part_of(text: &str, test: &str) -> Vec<String> {
-    let lines: Vec<&str> = text.lines().collect();
-    let short = short_name(test);
-    let is_rule = |line: &str| line.starts_with("____") || line.starts_with("====");
-    let heading = lines.iter().position(|line| {
-        (line.starts_with("____") || line.starts_with("FAIL: ") || line.starts_with("ERROR: "))
-            && line.contains(short)
-    });
-    if let Some(start) = heading {
-        let length = lines[start + 1..].iter().position(|line| is_rule(line));
-        let end = length.map_or(lines.len(), |length| start + 1 + length);
-        return cut(&lines[start..end]);
-    }
-    let named: Vec<usize> = (0..lines.len())
-        .filter(|at| lines[*at].contains(test))
-        .chain((0..lines.len()).filter(|at| lines[*at].contains(short)))
-        .take(1)
-        .collect();
-    match named.first() {
-        Some(at) => {
-            let (start, end) = (at.saturating_sub(3), (at + 20).min(lines.len()));
-            cut(&lines[start..end])
-        }
-        None => vec![format!("the log does not name {test}")],
-    }
-}
-
-/// A test's own name: without file, class and parameters.
-fn short_name(test: &str) -> &str {
-    let name = test.split(" (").next().unwrap_or(test);
-    let name = name.rsplit("::").next().unwrap_or(name);
-    let name = name.split('[').next().unwrap_or(name);
-    if name.trim().is_empty() { test } else { name }
-}
-
-fn tail(text: &str) -> Vec<String> {
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(20)..].iter().map(|line| short_line(line)).collect()
-}
-
-fn cut(lines: &[&str]) -> Vec<String> {
-    if lines.len() <= LINES {
-        return lines.iter().map(|line| short_line(line)).collect();
-    }
-    let half = LINES / 2;
-    let mut shown: Vec<String> = lines[..half].iter().map(|line| short_line(line)).collect();
-    shown.push(format!("… {} lines …", lines.len() - LINES));
-    shown.extend(lines[lines.len() - half..].iter().map(|line| short_line(line)));
-    shown
-}
-
-fn short_line(line: &str) -> String {
-    line.chars().take(300).collect()
 }
 
 /// The hunks that git or patch named as those that do not apply, with what they said.

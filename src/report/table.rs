@@ -1,5 +1,6 @@
 //! The table that closes a run.
 
+use super::plain::printable;
 use super::{Counts, Report};
 use crate::model::VerdictKind;
 use std::fmt::Write as _;
@@ -77,9 +78,4 @@ fn remarks(report: &Report, text: &mut String) {
             );
         }
     }
-}
-
-/// Names and reasons come from outside: nothing in them may drive a terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -37,6 +37,7 @@ fn made_up_run(reports: &Path, number: usize) -> PathBuf {
         repo: "a/b".into(),
         version: "1".into(),
         difficulty: None,
+        language: None,
         image: Digest::of(""),
         script: Digest::of(""),
         tests: Digest::of(""),

@@ -23,6 +23,7 @@ mod layers;
 mod mini;
 mod ordinary;
 mod registry;
+mod reports;
 mod rootless;
 mod run;
 mod store;

@@ -31,6 +31,7 @@ fn header() -> Event {
         repo: "a/b".into(),
         version: "1".into(),
         difficulty: None,
+        language: None,
         image: Digest::of(""),
         script: Digest::of(""),
         tests: Digest::of(""),
