@@ -1,5 +1,6 @@
 //! Images that others have built: pulled when an instance asks for them.
 
+use super::room::Size;
 use super::{ImageError, Inner, ReadyImage};
 use crate::layers::{self, ImageKey, LayerKey, TagOrigin};
 use crate::model::{Instance, RootSource};
@@ -61,7 +62,7 @@ impl Inner {
 
     /// Pulls an image when it is its turn, and gives it to the back-end.
     pub(super) async fn pull(&self, name: &str) -> Result<ReadyImage, ImageError> {
-        let pulled = self.in_turn(|| self.pull_now(name)).await?;
+        let pulled = self.in_turn(Size::Stated, || self.pull_now(name)).await?;
         pulled.ok_or_else(|| gone(name))
     }
 

@@ -21,6 +21,16 @@ pub(super) struct Room {
     largest: AtomicU64,
 }
 
+/// What is known of the size of an image before it is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Size {
+    /// Nothing: it may become as large as the largest so far.
+    Unknown,
+    /// Each of its layers says how large it is and makes room for itself, so that layers it shares
+    /// with others stay.
+    Stated,
+}
+
 /// What was made of a plan.
 pub(super) struct Made {
     /// Layers that were built now.
@@ -59,20 +69,26 @@ impl Inner {
             // What is above stands on what is below: if the top is there, all is.
             return Ok(before);
         }
-        let made = self.in_turn(|| self.make_layers(plan, spec)).await?;
+        let made = self.in_turn(Size::Unknown, || self.make_layers(plan, spec)).await?;
         made.ok_or_else(|| StoreError::NoSuchImage(plan.key()).into())
     }
 
     /// Makes an image when it is its turn; again and alone if there was no room, or if `work` says
     /// by `None` that something was evicted meanwhile. Must not be called within itself.
-    pub(super) async fn in_turn<T, F>(&self, work: impl Fn() -> F) -> Result<Option<T>, ImageError>
+    pub(super) async fn in_turn<T, F>(
+        &self,
+        size: Size,
+        work: impl Fn() -> F,
+    ) -> Result<Option<T>, ImageError>
     where
         F: Future<Output = Result<Option<T>, ImageError>>,
     {
         let mut alone = self.is_tight().await?;
         for _ in 0..=TRIES {
             let _turn = self.room.turn(alone).await;
-            self.make_way(alone).await?;
+            if size == Size::Unknown {
+                self.make_way(alone).await?;
+            }
             let before = self.placed().await?;
             match work().await {
                 Ok(Some(made)) => {

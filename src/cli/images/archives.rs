@@ -115,14 +115,27 @@ pub(super) async fn export(args: &ExportArgs, session: &Session) -> Result<u8, F
         Target::RootFs(path) => {
             to_file(&path, |writer| layers::export_image(&store, &key, writer, true))?;
         }
-        Target::Daemon(name) => to_daemon(&store, &key, &name).await?,
+        Target::Daemon(name) => to_daemon(&store, &key, &given_or_own(name, named)?).await?,
         Target::Registry(name) => {
+            let name = given_or_own(name, named)?;
             let digest = settings.registries(&store, None)?.push(&key, &name).await;
             let digest = digest.map_err(Failure::broken)?;
             terminal.print(&format!("sha256:{digest}  {name}\n"));
         }
     }
     Ok(exit::FINISHED)
+}
+
+/// The name that an image gets elsewhere: the one that is given, else the one it has here.
+fn given_or_own(given: String, own: Option<&str>) -> Result<String, Failure> {
+    match (given.is_empty(), own) {
+        (false, _) => Ok(given),
+        (true, Some(own)) => Ok(own.to_owned()),
+        (true, None) => {
+            let failure = Failure::input(anyhow!("a key is no name for an image elsewhere"));
+            Err(failure.hint("--to docker-daemon:NAME or registry:HOST/NAME:TAG gives it one"))
+        }
+    }
 }
 
 async fn to_daemon(store: &Store, key: &ImageKey, name: &str) -> Result<(), Failure> {
@@ -161,7 +174,15 @@ fn to_file(
 
 #[cfg(test)]
 mod tests {
-    use super::Target;
+    use super::{Target, given_or_own};
+
+    #[test]
+    fn an_image_keeps_its_name_elsewhere_unless_another_is_given() {
+        let name = |given: &str, own| given_or_own(given.to_owned(), own).ok();
+        assert_eq!(name("", Some("a:1")), Some("a:1".into()));
+        assert_eq!(name("b:2", Some("a:1")), Some("b:2".into()));
+        assert_eq!(name("", None), None);
+    }
 
     #[test]
     fn places_are_told_apart() {

@@ -22,6 +22,7 @@ mod state;
 mod tree;
 mod words;
 
+use super::room::Size;
 use super::scratch::Scratch;
 use super::{ImageError, ImagePolicy, Images, Inner, ReadyImage, build, pulled};
 use crate::layers::{ImageConfig, ImageHold, ImageKey, LayerKey, Platform, TagOrigin};
@@ -68,7 +69,7 @@ impl Images {
         &self,
         wanted: &DockerfileBuild,
     ) -> Result<ReadyImage, ImageError> {
-        let built = self.0.in_turn(|| self.build_now(wanted)).await?;
+        let built = self.0.in_turn(Size::Unknown, || self.build_now(wanted)).await?;
         built.ok_or_else(|| pulled::gone(&wanted.name))
     }
 
