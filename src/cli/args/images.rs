@@ -120,8 +120,8 @@ pub(in crate::cli) struct ExportArgs {
     /// Its name or key
     #[serde(skip)]
     pub(in crate::cli) name: String,
-    /// FILE.tar (for `docker load` and OCI tools), rootfs:FILE, docker-daemon:[NAME] or
-    /// registry:[HOST/NAME:TAG], by its own name where none is given; - for standard output
+    /// FILE.tar (for `docker load` and OCI tools), rootfs:FILE, `docker-daemon:[NAME]` or
+    /// `registry:[HOST/NAME:TAG]`, by its own name where none is given; - for standard output
     #[arg(long, value_name = "PLACE")]
     #[serde(skip)]
     pub(in crate::cli) to: String,
