@@ -252,6 +252,22 @@ pub(super) struct ImageArgs {
     #[arg(long)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) backend: Option<String>,
+    /// Where the Docker daemon is: unix://, tcp:// or ssh:// [default: as for docker itself]
+    #[arg(long, value_name = "ADDRESS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) docker_host: Option<String>,
+    /// Docker's context that says where it is
+    #[arg(long, value_name = "NAME", conflicts_with = "docker_host")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) docker_context: Option<String>,
+    /// Runtime of containers, e.g. runsc or kata [default: the daemon's]
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) runtime: Option<String>,
+    /// The daemon's image that stands for this machine's own files
+    #[arg(long, value_name = "IMAGE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) host_image: Option<String>,
     /// How many at once [default: as many as there are cores]
     #[arg(
         short = 'j',

@@ -9,7 +9,7 @@ use crate::grade;
 use crate::image::{ImageOptions, ImagePolicy};
 use crate::layers::{Platform, PullWatcher, Registry, RegistryOptions, Store};
 use crate::model::DiskLimit;
-use crate::sandbox::docker::{DockerBackend, DockerOptions};
+use crate::sandbox::docker::{DockerBackend, DockerOptions, DockerPlace};
 use crate::sandbox::native::{NativeBackend, NativeOptions};
 use crate::sandbox::{Backend, Limits, Network, Upper};
 use anyhow::anyhow;
@@ -108,12 +108,28 @@ impl Settings {
                 Ok(backend)
             }
             BackendName::Docker => {
-                let options = DockerOptions { host: None, runtime: None };
+                let options = self.docker_options();
                 let backend = DockerBackend::connect(options).await.map_err(|error| {
                     Failure::broken(error).hint("--backend native needs no daemon")
                 })?;
                 Ok(backend)
             }
+        }
+    }
+
+    /// How the Docker daemon is reached and used.
+    pub(super) fn docker_options(&self) -> DockerOptions {
+        let mut place = DockerPlace::of_environment();
+        if self.docker_context.is_some() {
+            // Said here it goes before what the environment says of a host.
+            (place.host, place.context) = (None, self.docker_context.clone());
+        }
+        place.host = self.docker_host.clone().or(place.host);
+        DockerOptions {
+            place,
+            runtime: self.runtime.clone(),
+            host_image: Some(self.host_image.clone()),
+            ..DockerOptions::default()
         }
     }
 
@@ -135,6 +151,7 @@ impl Settings {
             false => Some(self.registries(store, None)?),
         };
         options.uv = program("uv");
+        options.host_image = (self.backend == BackendName::Docker).then(|| self.host_image.clone());
         for name in ImageOptions::VARIABLES {
             if let Ok(value) = std::env::var(name) {
                 options.env.insert(name.to_owned(), value);

@@ -47,7 +47,7 @@ pub(super) async fn run(
         let mut own = Scribe { record: &mut record, dir: &dir, phase_began: Instant::now() };
         let plain = EvalOptions { canary: false, policy: Default::default(), ..options.clone() };
         let task = Task { instance: &instance, prediction: task.prediction };
-        let sandbox = (image, sandbox_options(options));
+        let sandbox = (image, sandbox_options(task, options));
         let result = attempt(backend, sandbox, task, &plain, (&mut own, log)).await;
         if let Ok(Verdict::Resolved { tests } | Verdict::Unresolved { tests }) = result {
             let passed = tests.fail_to_pass.success.iter().chain(&tests.pass_to_pass.success);

@@ -24,6 +24,7 @@ impl EvaluateError {
         match self {
             Self::Sandbox(SandboxError::NoSuchImage(_)) => "image_missing",
             Self::Sandbox(SandboxError::Unsupported { .. }) => "sandbox_unsupported",
+            Self::Sandbox(SandboxError::Lost(_)) => "connection_lost",
             Self::Sandbox(_) => "sandbox_failed",
             Self::Files(error) if error.kind() == io::ErrorKind::StorageFull => "disk_full",
             Self::Files(_) => "files_failed",

@@ -150,14 +150,14 @@ async fn run_in_sandbox(
     fs::create_dir_all(scribe.dir)?;
     fs::write(scribe.dir.join("patch.diff"), patch)?;
     let mut log = InstanceLog::create(&scribe.dir.join("run_instance.log"))?;
-    let sandbox = (image, sandbox_options(options));
+    let sandbox = (image, sandbox_options(task, options));
     let mut result = attempt(backend, sandbox, task, options, (&mut *scribe, &mut log)).await;
     if memory_ran_short(options.sandbox.upper, &result, scribe.record.disk) {
         // That was our choice failing, not the program.
         log.info(format_args!("What it wrote did not fit in memory: the same again, on disk"))?;
         *scribe.record = Record { notes: vec![AGAIN.to_owned()], ..Record::default() };
         scribe.phase_began = Instant::now();
-        let on_disk = SandboxOptions { upper: Upper::Disk, ..sandbox_options(options) };
+        let on_disk = SandboxOptions { upper: Upper::Disk, ..sandbox_options(task, options) };
         result = attempt(backend, (image, on_disk), task, options, (&mut *scribe, &mut log)).await;
     }
     if options.policy == Policy::Strict && matches!(result, Ok(Verdict::Resolved { .. })) {
@@ -295,8 +295,17 @@ fn outcome_of(section: &Section) -> Outcome {
     }
 }
 
-fn sandbox_options(options: &EvalOptions) -> SandboxOptions {
+/// What the sandbox of a prediction is made with.
+pub(crate) fn sandbox_options(task: Task<'_>, options: &EvalOptions) -> SandboxOptions {
     let mut sandbox = options.sandbox.clone();
+    let key = task.prediction.key();
+    for (name, value) in [
+        ("instance", key.instance_id.to_string()),
+        ("model", key.model.to_string()),
+        ("attempt", key.attempt.to_string()),
+    ] {
+        sandbox.labels.insert(name.to_owned(), value);
+    }
     // Without a network, a reinstall that finds nothing in the image must fail at once; with one, it
     // asks the index, whatever the image's own settings say.
     let pip = match sandbox.network {

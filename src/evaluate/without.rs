@@ -36,7 +36,7 @@ pub(super) async fn run(
         let mut record = super::Record::default();
         let mut own = Scribe { record: &mut record, dir: &dir, phase_began: Instant::now() };
         let plain = EvalOptions { canary: false, policy: Default::default(), ..options.clone() };
-        let sandbox = (image, sandbox_options(options));
+        let sandbox = (image, sandbox_options(task, options));
         let result = attempt(backend, sandbox, task, &plain, (&mut own, log)).await;
         match result {
             Ok(Verdict::Resolved { .. }) => Some(true),

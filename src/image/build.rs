@@ -278,8 +278,8 @@ impl Job<'_> {
     /// What the image says, with this layer on top.
     fn config(&self) -> Result<ImageConfig, ImageError> {
         let root = self.below.first().map(|root| ImageKey::from(root.key));
-        let known = root.map(|root| self.inner.store.image(&root)).transpose()?.flatten();
-        let mut config = known.map_or_else(root_config, |image| image.config);
+        let known = root.map(|root| self.inner.known_config(&root)).transpose()?.flatten();
+        let mut config = known.unwrap_or_else(root_config);
         // A service image's own start-up has no place in an evaluation.
         config.entrypoint.clear();
         config.cmd.clear();

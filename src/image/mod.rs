@@ -19,6 +19,7 @@ mod dockerfile;
 mod error;
 mod estimate;
 mod once;
+mod own;
 mod pip;
 mod plan;
 mod pulled;
@@ -39,7 +40,7 @@ pub use steps::Step;
 
 use crate::layers::{self, ImageHold, ImageKey, LayerKey, Registry, Store, TagOrigin};
 use crate::model::{Digest, EnvSpec, Instance, RepoSource, RootSource};
-use crate::sandbox::{Backend, Limits, Network};
+use crate::sandbox::{Backend, Limits, NamedImage, Network};
 use once::OnceMap;
 use room::Made;
 use std::collections::{BTreeMap, HashMap};
@@ -62,6 +63,8 @@ struct Inner {
     /// Digests of directories and archives, which are slow to take.
     digests: Mutex<HashMap<PathBuf, Digest>>,
     hosts: Mutex<HashMap<Vec<String>, LayerKey>>,
+    /// Images that the back-end has of its own, by name.
+    own: Mutex<HashMap<String, NamedImage>>,
 }
 
 /// How images are made.
@@ -95,6 +98,8 @@ pub struct ImageOptions {
     /// The host's `uv`, for Pythons that a root does not have. Without it one is installed for
     /// the purpose.
     pub uv: Option<PathBuf>,
+    /// The image that stands for this machine's own files on a back-end that cannot have them.
+    pub host_image: Option<String>,
     /// Told of every step; must return at once.
     pub watcher: Option<Watcher>,
 }
@@ -133,6 +138,7 @@ impl ImageOptions {
             parallel: std::thread::available_parallelism().map_or(2, usize::from),
             env: BTreeMap::new(),
             uv: None,
+            host_image: None,
             watcher: None,
         }
     }
@@ -205,6 +211,7 @@ impl Images {
             room: room::Room::new(),
             digests: Mutex::default(),
             hosts: Mutex::default(),
+            own: Mutex::default(),
         }))
     }
 
@@ -227,6 +234,9 @@ impl Images {
     /// # Errors
     /// [`ImageError`], which names the layer, the step and the log.
     pub async fn ensure(&self, instance: &Instance) -> Result<ReadyImage, ImageError> {
+        if let Some(own) = self.0.own_image(instance).await? {
+            return Ok(own);
+        }
         if self.0.is_pulled(instance) {
             return self.0.pull(&instance.image_name).await;
         }
@@ -314,8 +324,8 @@ impl Inner {
                 })?;
                 plan::root_key(&spec.base, digest)
             }
-            RootSource::Named(name) => match self.store.resolve(name) {
-                Some((key, _)) => LayerKey(key.0),
+            RootSource::Named(name) => match self.known(name) {
+                Some(key) => LayerKey(key.0),
                 None => {
                     return Err(ImageError::Root {
                         root: plan::root_name(&spec.base),
@@ -336,6 +346,9 @@ impl Inner {
     }
 
     fn host_key(&self, tools: &[String]) -> LayerKey {
+        if let Some(image) = &self.options.host_image {
+            return plan::stand_in_key(image);
+        }
         let mut hosts = self.hosts.lock().expect("no holder panics");
         *hosts.entry(tools.to_vec()).or_insert_with(|| layers::host_key(tools))
     }

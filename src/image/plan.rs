@@ -175,6 +175,11 @@ pub(super) fn root_key(root: &RootSource, content: Digest) -> LayerKey {
     LayerKey(digest)
 }
 
+/// The key of what stands for this machine's files where they cannot be had.
+pub(super) fn stand_in_key(image: &str) -> LayerKey {
+    LayerKey(DigestBuilder::new(FORMAT).field("stands for the host", image).finish())
+}
+
 pub(super) fn root_name(root: &RootSource) -> String {
     match root {
         RootSource::Host => "host".to_owned(),

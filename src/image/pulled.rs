@@ -54,7 +54,10 @@ impl Inner {
         let Some(RootSource::Named(name)) = instance.env.as_ref().map(|env| &env.base) else {
             return Ok(());
         };
-        if self.options.registry.is_some() && self.store.resolve(name).is_none() {
+        if self.store.resolve(name).is_none()
+            && self.named(name).await?.is_none()
+            && self.options.registry.is_some()
+        {
             self.pull(name).await?;
         }
         Ok(())

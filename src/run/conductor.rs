@@ -11,7 +11,7 @@ use super::room::Room;
 use super::schedule::{Bounds, Ending, LOOK, Schedule};
 use super::work::{Ended, Shared, work};
 use super::{KnownUse, RunPlan};
-use crate::evaluate::infra;
+use crate::evaluate::{Task, infra};
 use crate::journal::{Evaluated, Event, Journal, JournalError, RunState};
 use crate::layers::ImageKey;
 use crate::model::{Evaluation, InfraCause, PredictionKey, Verdict, VerdictKind};
@@ -27,6 +27,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Looks between two ticks of the progress.
 const LOOKS_A_TICK: u32 = 5;
+/// So many jobs are announced before they are admitted, at most.
+const ANNOUNCED: usize = 8;
 
 /// Runs what is open of a run. Returns when every prediction has its verdict, or, after `cancel`,
 /// when nothing runs any more.
@@ -244,7 +246,20 @@ impl<'a> Conductor<'a> {
             let key = self.shared.plan.predictions[job.prediction].key();
             self.tell(&Progress::Started { key: &key, round: job.round });
         }
+        self.announce();
         Ok(())
+    }
+
+    /// Says what is likely to be admitted next.
+    fn announce(&self) {
+        let plan = &self.shared.plan;
+        for job in self.schedule.next(plan.parallel.clamp(1, ANNOUNCED)) {
+            let task = Task {
+                instance: &plan.dataset.instances[job.instance],
+                prediction: &plan.predictions[job.prediction],
+            };
+            self.shared.jobs.is_next(&self.images[&job.instance], task, &plan.options);
+        }
     }
 
     /// Takes the result of a task, and of all others that have ended by now: they are written down

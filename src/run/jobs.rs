@@ -1,7 +1,7 @@
 //! The two things that a run needs done for it: an image made sure of, a prediction evaluated.
 //! Tests put something in their place that needs no sandbox.
 
-use crate::evaluate::{EvalOptions, Task, evaluate};
+use crate::evaluate::{EvalOptions, Task, evaluate, sandbox_options};
 use crate::image::{Images, ReadyImage};
 use crate::layers::ImageKey;
 use crate::model::{Evaluation, InfraCause, Instance, InstanceId};
@@ -44,6 +44,8 @@ pub trait Jobs: Send + Sync {
         options: &EvalOptions,
         dir: &Path,
     ) -> Evaluation;
+    /// This will be evaluated soon; must return at once.
+    fn is_next(&self, _image: &ImageKey, _task: Task<'_>, _options: &EvalOptions) {}
     /// Nothing more will be evaluated in the image of this instance.
     fn finished(&self, _instance: &Instance) {}
     /// Waits until nothing is left of what was evaluated.
@@ -89,7 +91,7 @@ impl Jobs for SandboxJobs {
             reason: error.reason().to_owned(),
             detail: error.to_string(),
         })?;
-        if let Some(options) = &self.ahead {
+        if let Some(options) = self.ahead.as_ref().filter(|_| !self.backend.starts_slowly()) {
             // One that cannot be had ahead is made when its job begins, or that says why not.
             let _ = self.backend.make_ready(&ready.key, options, 1).await;
         }
@@ -111,6 +113,17 @@ impl Jobs for SandboxJobs {
         dir: &Path,
     ) -> Evaluation {
         evaluate(self.backend.as_ref(), image, task, options, dir).await
+    }
+
+    fn is_next(&self, image: &ImageKey, task: Task<'_>, options: &EvalOptions) {
+        if self.backend.starts_slowly() {
+            let (backend, image) = (self.backend.clone(), *image);
+            let sandbox = sandbox_options(task, options);
+            tokio::spawn(async move {
+                // One that cannot be had ahead is made when its job begins, or that says why not.
+                let _ = backend.make_ready(&image, &sandbox, 1).await;
+            });
+        }
     }
 
     fn finished(&self, instance: &Instance) {

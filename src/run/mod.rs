@@ -180,12 +180,13 @@ fn refusal(run_id: &str, changes: &[Change]) -> String {
 /// [`RunError`]: before anything ran, or when the journal cannot be written any more. What ran is
 /// ended by then.
 pub async fn run(
-    plan: RunPlan,
+    mut plan: RunPlan,
     backend: Arc<dyn crate::sandbox::Backend>,
     images: crate::image::Images,
     progress: &mut dyn ProgressSink,
     cancel: CancellationToken,
 ) -> Result<RunState, RunError> {
+    plan.options.sandbox.labels.insert("run".to_owned(), plan.run_id.clone());
     let ahead = plan.warm.then(|| plan.options.sandbox.clone());
     let jobs = jobs::SandboxJobs::new(backend, images, ahead);
     run_with(plan, Arc::new(jobs), progress, cancel).await

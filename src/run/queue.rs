@@ -108,6 +108,11 @@ impl Queue {
         self.ready.iter().chain(later).map(|job| job.instance)
     }
 
+    /// What [`Queue::peek`] would show next, and after that, as things stand.
+    pub(crate) fn next(&self, count: usize) -> impl Iterator<Item = Job> + '_ {
+        self.ready.iter().rev().take(if self.sorted { count } else { 0 }).copied()
+    }
+
     /// How many could run now.
     pub(crate) fn ready(&self) -> usize {
         self.ready.len()

@@ -209,6 +209,11 @@ impl Schedule {
         self.running.len()
     }
 
+    /// What is likely to be admitted next.
+    pub(crate) fn next(&self, count: usize) -> impl Iterator<Item = Job> + '_ {
+        self.queue.next(count)
+    }
+
     /// How many could run, and how many wait for another try.
     pub(crate) fn queued(&self) -> (usize, usize) {
         (self.queue.ready(), self.queue.waiting())

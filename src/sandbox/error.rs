@@ -56,6 +56,10 @@ pub enum SandboxError {
     /// The store of layers.
     #[error("the store of layers: {0}")]
     Store(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The connection to where the sandbox is was lost, and did not come back: nothing is known of
+    /// what runs there.
+    #[error("the connection to the sandbox was lost: {0}")]
+    Lost(String),
     /// The other side said something that makes no sense.
     #[error("the sandbox's helper: {0}")]
     Protocol(String),

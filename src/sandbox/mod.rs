@@ -36,12 +36,23 @@ pub trait Backend: Send + Sync {
         root: Root,
         config: &ImageConfig,
     ) -> Result<ImageKey, SandboxError>;
+    /// An image that the back-end has of its own under this name, whoever put it there, to be used
+    /// as it is. A back-end may have none.
+    async fn named(&self, name: &str) -> Result<Option<NamedImage>, SandboxError> {
+        let _ = name;
+        Ok(None)
+    }
     /// A new sandbox from an image.
     async fn create(
         &self,
         image: &ImageKey,
         options: &SandboxOptions,
     ) -> Result<Arc<dyn Sandbox>, SandboxError>;
+    /// Whether making a sandbox takes so long that it is worth beginning before the one that is
+    /// needed next is asked for, with [`Backend::make_ready`].
+    fn starts_slowly(&self) -> bool {
+        false
+    }
     /// Makes sandboxes ahead of need until `count` of this kind stand ready: who then creates one of
     /// the same image, limits, network, mounts and upper gets it at once. With 0 those that stand
     /// ready are ended, as they are by [`Backend::close`]. A back-end may make none.
@@ -88,6 +99,15 @@ pub trait Sandbox: Send + Sync {
     }
     /// Ends every process inside and removes the sandbox. Safe to call again.
     async fn terminate(&self) -> Result<Usage, SandboxError>;
+}
+
+/// An image that a back-end has of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedImage {
+    /// Its key, from now on.
+    pub key: ImageKey,
+    /// How programs start in it.
+    pub config: ImageConfig,
 }
 
 /// Where an imported root file system comes from.

@@ -3,7 +3,7 @@
 
 use evalrun::layers::{ImageConfig, ImageKey, LayerKey};
 use evalrun::model::{Digest, KilledBy, Outcome, Status};
-use evalrun::sandbox::docker::{DockerBackend, DockerOptions};
+use evalrun::sandbox::docker::{DockerBackend, DockerOptions, DockerPlace};
 use evalrun::sandbox::{
     Backend, Command, Content, Output, Root, Sandbox, SandboxError, SandboxOptions, Stdin,
 };
@@ -21,7 +21,12 @@ impl Bench {
     async fn new(name: &str) -> Option<Self> {
         let busybox = ["/bin/busybox", "/usr/bin/busybox"].map(Path::new);
         let busybox = busybox.into_iter().find(|path| path.exists());
-        let backend = DockerBackend::connect(DockerOptions::default()).await;
+        let options = DockerOptions {
+            place: DockerPlace::of_environment(),
+            helper: Some(crate::conformance::bench::helper()),
+            ..DockerOptions::default()
+        };
+        let backend = DockerBackend::connect(options).await;
         let (Some(busybox), Ok(backend)) = (busybox, backend) else {
             assert!(std::env::var_os("CI").is_none(), "needs a Docker daemon and busybox-static");
             eprintln!("skipped, needs a Docker daemon and a static busybox");

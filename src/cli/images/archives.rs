@@ -5,8 +5,9 @@ use super::find;
 use crate::cli::Session;
 use crate::cli::args::{ExportArgs, ImportArgs};
 use crate::cli::exit::{self, Failure};
+use crate::cli::settings::Settings;
 use crate::layers::{self, ImageKey, Store, TagOrigin};
-use crate::sandbox::docker::{DockerBackend, DockerOptions};
+use crate::sandbox::docker::DockerBackend;
 use anyhow::anyhow;
 use serde_json::json;
 use std::io::{self, BufWriter, Write as _};
@@ -16,8 +17,8 @@ use std::sync::Arc;
 /// What stands before the name of an image of a daemon's.
 const DAEMON: &str = "docker-daemon:";
 
-async fn daemon() -> Result<Arc<DockerBackend>, Failure> {
-    let options = DockerOptions { host: None, runtime: None };
+async fn daemon(settings: &Settings) -> Result<Arc<DockerBackend>, Failure> {
+    let options = settings.docker_options();
     DockerBackend::connect(options).await.map_err(Failure::broken)
 }
 
@@ -33,7 +34,11 @@ pub(super) async fn import(args: &ImportArgs, session: &Session) -> Result<u8, F
     let path = match args.source.strip_prefix(DAEMON) {
         Some(name) => {
             let file = scratch(&store)?;
-            daemon().await?.save(name, file.path()).await.map_err(Failure::broken)?;
+            daemon(&session.settings)
+                .await?
+                .save(name, file.path())
+                .await
+                .map_err(Failure::broken)?;
             let path = file.path().to_owned();
             kept = Some(file);
             path
@@ -115,7 +120,9 @@ pub(super) async fn export(args: &ExportArgs, session: &Session) -> Result<u8, F
         Target::RootFs(path) => {
             to_file(&path, |writer| layers::export_image(&store, &key, writer, true))?;
         }
-        Target::Daemon(name) => to_daemon(&store, &key, &given_or_own(name, named)?).await?,
+        Target::Daemon(name) => {
+            to_daemon(settings, (&store, &key), &given_or_own(name, named)?).await?;
+        }
         Target::Registry(name) => {
             let name = given_or_own(name, named)?;
             let digest = settings.registries(&store, None)?.push(&key, &name).await;
@@ -138,8 +145,12 @@ fn given_or_own(given: String, own: Option<&str>) -> Result<String, Failure> {
     }
 }
 
-async fn to_daemon(store: &Store, key: &ImageKey, name: &str) -> Result<(), Failure> {
-    let daemon = daemon().await?;
+async fn to_daemon(
+    settings: &Settings,
+    (store, key): (&Store, &ImageKey),
+    name: &str,
+) -> Result<(), Failure> {
+    let daemon = daemon(settings).await?;
     let mut file = scratch(store)?;
     let last = name.rsplit('/').next().unwrap_or(name);
     let name = if last.contains(':') { name.to_owned() } else { format!("{name}:latest") };

@@ -248,6 +248,11 @@ impl<'a> Builder<'a> {
         line: usize,
     ) -> Result<(ImageKey, ImageConfig), ImageError> {
         let store = &self.inner.store;
+        if store.resolve(name).is_none()
+            && let Some(own) = self.inner.named(name).await?
+        {
+            return Ok((own.key, own.config));
+        }
         if store.resolve(name).is_none() && self.inner.options.registry.is_some() {
             // It is our turn already.
             self.inner.pull_now(name).await?;

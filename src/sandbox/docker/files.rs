@@ -1,22 +1,22 @@
-//! Files into and out of a container, as tar streams.
+//! Files into and out of a container, carried by our own code inside: a link leads nowhere but
+//! inside.
 
-use super::{failed, is_not_found};
-use crate::sandbox::{ByteStream, Content, Mount, SandboxError};
-use bollard::Docker;
-use bollard::query_parameters::{
-    ContainerArchiveInfoOptionsBuilder, DownloadFromContainerOptionsBuilder,
-    UploadToContainerOptionsBuilder,
-};
-use bytes::{Bytes, BytesMut};
-use futures_util::StreamExt as _;
-use std::io::Read as _;
-use std::path::PathBuf;
-use tokio_util::io::{ReaderStream, SyncIoBridge};
+use super::exec::{self, Wanted};
+use super::wire::Wire;
+use crate::model::Status;
+use crate::sandbox::native::inside::{FileTask, Order};
+use crate::sandbox::native::{FILE_HEADER, TOO_LARGE, TREE_HEADER};
+use crate::sandbox::{ByteStream, Content, Output, Process, SandboxError, Stdin};
+use bytes::Bytes;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader, ReadBuf};
+use tokio_util::io::SyncIoBridge;
 
-pub(super) fn bind(mount: &Mount) -> String {
-    let mode = if mount.writable { "rw" } else { "ro" };
-    format!("{}:{}:{mode}", mount.source.display(), mount.target)
-}
+/// Longest complaint of our own code inside that is quoted.
+const COMPLAINT: u64 = 4 << 10;
 
 /// A directory as a tar stream, made while it is read.
 pub(super) fn tar_of_directory(path: PathBuf) -> ByteStream {
@@ -34,130 +34,139 @@ pub(super) fn tar_of_directory(path: PathBuf) -> ByteStream {
     Box::new(reader)
 }
 
+/// Starts our own code inside.
+async fn task(wire: &Arc<Wire>, task: FileTask, stdin: &Stdin) -> Result<Process, SandboxError> {
+    let wanted = Wanted {
+        order: Order::Files(task),
+        stdin,
+        stdout: &Output::Pipe,
+        stderr: &Output::Pipe,
+        timeout: None,
+    };
+    exec::start(wire, wanted).await
+}
+
 pub(super) async fn copy_in(
-    docker: &Docker,
-    id: &str,
+    wire: &Arc<Wire>,
     path: &str,
     content: Content,
 ) -> Result<(), SandboxError> {
-    let relative = path.strip_prefix('/').ok_or_else(|| SandboxError::Path {
-        path: path.to_owned(),
-        why: "it is not absolute".to_owned(),
-    })?;
-    let (target, body) = match content {
+    let absolute = absolute(path)?;
+    let process = match content {
         Content::File { bytes, mode } => {
-            let tar =
-                one_file(relative, &bytes, mode).map_err(SandboxError::step("pack a file"))?;
-            ("/", bollard::body_full(tar))
+            let write = FileTask::Write { path: absolute, mode };
+            task(wire, write, &Stdin::Bytes(bytes)).await?
         }
-        Content::Tar(stream) => {
-            make_directory(docker, id, path, relative).await?;
-            (path, bollard::body_try_stream(ReaderStream::new(stream)))
+        Content::Tar(mut stream) => {
+            let unpack = FileTask::Unpack { path: absolute };
+            let mut process = task(wire, unpack, &Stdin::Pipe).await?;
+            let mut stdin = process.stdin.take().expect("a pipe was asked for");
+            let copied = tokio::io::copy(&mut stream, &mut stdin).await;
+            drop(stdin);
+            // The other side's complaint says more than that it stopped reading.
+            if let Err(error) = copied
+                && error.kind() != std::io::ErrorKind::BrokenPipe
+            {
+                return Err(SandboxError::step(format!("copy to {path}"))(error));
+            }
+            process
         }
     };
-    let options = UploadToContainerOptionsBuilder::new().path(target).build();
-    docker
-        .upload_to_container(id, Some(options), body)
-        .await
-        .map_err(|error| failed("copy into a container", error))
-}
-
-/// The daemon unpacks into directories that are there.
-async fn make_directory(
-    docker: &Docker,
-    id: &str,
-    path: &str,
-    relative: &str,
-) -> Result<(), SandboxError> {
-    let options = ContainerArchiveInfoOptionsBuilder::new().path(path).build();
-    match docker.get_container_archive_info(id, Some(options)).await {
-        Ok(_) => return Ok(()),
-        Err(error) if is_not_found(&error) => {}
-        Err(error) => return Err(failed("look into a container", error)),
-    }
-    let tar = one_directory(relative).map_err(SandboxError::step("pack a directory"))?;
-    let options = UploadToContainerOptionsBuilder::new().path("/").build();
-    docker
-        .upload_to_container(id, Some(options), bollard::body_full(tar))
-        .await
-        .map_err(|error| failed("make a directory in a container", error))
-}
-
-fn one_directory(path: &str) -> std::io::Result<Bytes> {
-    let mut header = tar::Header::new_gnu();
-    header.set_entry_type(tar::EntryType::Directory);
-    header.set_size(0);
-    header.set_mode(0o755);
-    let mut archive = tar::Builder::new(Vec::new());
-    archive.append_data(&mut header, path, std::io::empty())?;
-    archive.into_inner().map(Bytes::from)
-}
-
-fn one_file(path: &str, bytes: &Bytes, mode: u32) -> std::io::Result<Bytes> {
-    let mut header = tar::Header::new_gnu();
-    header.set_size(bytes.len() as u64);
-    header.set_mode(mode);
-    let mut archive = tar::Builder::new(Vec::with_capacity(bytes.len() + 2048));
-    archive.append_data(&mut header, path, bytes.as_ref())?;
-    archive.into_inner().map(Bytes::from)
+    check(path, 0, process).await
 }
 
 pub(super) async fn copy_out(
-    docker: &Docker,
-    id: &str,
+    wire: &Arc<Wire>,
     path: &str,
     limit: u64,
 ) -> Result<Content, SandboxError> {
-    let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
-    let mut stream = docker.download_from_container(id, Some(options));
-    let mut tar = BytesMut::new();
-    while let Some(chunk) = stream.next().await {
-        let chunk = chunk.map_err(|error| match is_not_found(&error) {
-            true => SandboxError::Path {
-                path: path.to_owned(),
-                why: "there is no such file".to_owned(),
-            },
-            false => failed("copy out of a container", error),
-        })?;
-        tar.extend_from_slice(&chunk);
-        // Headers and padding of a tar come on top of what it holds.
-        if tar.len() as u64 > limit.saturating_add(1 << 20) {
-            return Err(SandboxError::TooLarge { path: path.to_owned(), limit });
-        }
+    let send = FileTask::Send { path: absolute(path)?, limit };
+    let mut process = task(wire, send, &Stdin::Null).await?;
+    let mut stdout = BufReader::new(process.stdout.take().expect("a pipe was asked for"));
+    let mut header = String::new();
+    let failed = || SandboxError::step(format!("copy from {path}"));
+    stdout.read_line(&mut header).await.map_err(failed())?;
+    let header = header.trim_end();
+    if header == TREE_HEADER {
+        let judged = Checked::new(path.to_owned(), limit, stdout, process);
+        return Ok(Content::Tar(Box::new(judged)));
     }
-    unpack(tar.freeze(), path, limit)
-}
-
-/// A single file as itself, a directory as the archive it came as.
-fn unpack(tar: Bytes, path: &str, limit: u64) -> Result<Content, SandboxError> {
-    match first_file(&tar, path, limit)? {
-        Some(file) => Ok(file),
-        None => Ok(Content::Tar(Box::new(std::io::Cursor::new(tar)))),
-    }
-}
-
-/// The file that an archive is about; `None` if it is about a directory.
-fn first_file(tar: &[u8], path: &str, limit: u64) -> Result<Option<Content>, SandboxError> {
-    let malformed = || SandboxError::step("read docker's archive");
-    let mut archive = tar::Archive::new(tar);
-    let first = archive.entries().map_err(malformed())?.next();
-    let Some(mut entry) = first.transpose().map_err(malformed())? else {
-        return Err(SandboxError::Path { path: path.to_owned(), why: "it is empty".to_owned() });
+    let mode = header.strip_prefix(FILE_HEADER).and_then(|mode| mode.trim().parse().ok());
+    let Some(mode) = mode else {
+        check(path, limit, process).await?;
+        return Err(SandboxError::Protocol(format!("no header before `{path}`")));
     };
-    match entry.header().entry_type() {
-        tar::EntryType::Directory => Ok(None),
-        tar::EntryType::Regular if entry.size() > limit => {
-            Err(SandboxError::TooLarge { path: path.to_owned(), limit })
-        }
-        tar::EntryType::Regular => {
-            let mode = entry.header().mode().unwrap_or(0o644) & 0o7777;
-            let mut bytes = Vec::new();
-            entry.read_to_end(&mut bytes).map_err(malformed())?;
-            Ok(Some(Content::File { bytes: bytes.into(), mode }))
-        }
-        other => Err(SandboxError::Path {
+    let mut bytes = Vec::new();
+    let read = stdout.take(limit.saturating_add(1)).read_to_end(&mut bytes).await;
+    read.map_err(failed())?;
+    check(path, limit, process).await?;
+    if bytes.len() as u64 > limit {
+        return Err(SandboxError::TooLarge { path: path.to_owned(), limit });
+    }
+    Ok(Content::File { bytes: Bytes::from(bytes), mode })
+}
+
+/// An absolute path without a NUL in it. Where it leads is the sandbox's affair.
+fn absolute(path: &str) -> Result<String, SandboxError> {
+    let why = match path {
+        _ if !Path::new(path).is_absolute() => "is not absolute",
+        _ if path.contains('\0') => "has a NUL in it",
+        _ => return Ok(path.to_owned()),
+    };
+    Err(SandboxError::Path { path: path.to_owned(), why: why.to_owned() })
+}
+
+/// Waits for our own code inside and makes its complaint an error.
+async fn check(path: &str, limit: u64, mut process: Process) -> Result<(), SandboxError> {
+    let mut complaint = Vec::new();
+    if let Some(stderr) = process.stderr.take() {
+        // A complaint that cannot be read leaves the status.
+        let _ = stderr.take(COMPLAINT).read_to_end(&mut complaint).await;
+    }
+    match process.wait().await?.status {
+        Status::Code(0) => Ok(()),
+        Status::Code(TOO_LARGE) => Err(SandboxError::TooLarge { path: path.to_owned(), limit }),
+        Status::Code(_) if !complaint.is_empty() => Err(SandboxError::Path {
             path: path.to_owned(),
-            why: format!("it is neither a file nor a directory ({other:?})"),
+            why: String::from_utf8_lossy(&complaint).into_owned(),
         }),
+        status => Err(SandboxError::Path {
+            path: path.to_owned(),
+            why: format!("copying was cut short: {status:?}"),
+        }),
+    }
+}
+
+type Judged = Pin<Box<dyn Future<Output = Result<(), SandboxError>> + Send>>;
+
+/// A tree as a stream, whose end is an error if our code inside did not come to its own.
+struct Checked<R> {
+    stream: R,
+    judged: Option<Judged>,
+}
+
+impl<R: AsyncRead + Unpin> Checked<R> {
+    fn new(path: String, limit: u64, stream: R, process: Process) -> Self {
+        let judged = Box::pin(async move { check(&path, limit, process).await });
+        Self { stream, judged: Some(judged) }
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Checked<R> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<std::io::Result<()>> {
+        let this = &mut *self;
+        let before = buffer.filled().len();
+        std::task::ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+        if buffer.filled().len() > before || buffer.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let Some(judged) = &mut this.judged else { return Poll::Ready(Ok(())) };
+        let result = std::task::ready!(judged.as_mut().poll(context));
+        this.judged = None;
+        Poll::Ready(result.map_err(std::io::Error::other))
     }
 }

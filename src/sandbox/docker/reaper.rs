@@ -1,44 +1,39 @@
 //! Takes containers away, also those that were dropped and cannot wait for it.
 
-use super::{Daemon, failed, is_not_found};
+use super::daemon::{Daemon, failed, is_not_found, status};
 use crate::sandbox::SandboxError;
 use bollard::query_parameters::RemoveContainerOptionsBuilder;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
-/// The task that removes dropped containers.
+/// Containers that are removed at once: removing is work for the disk.
+const WORKERS: usize = 4;
+/// How often a removal is looked after that somebody else is at.
+const LOOKS: u32 = 200;
+
+/// The tasks that remove containers nobody needs any more.
 pub(super) struct Reaper {
-    daemon: Arc<Daemon>,
     queue: UnboundedSender<String>,
     pending: watch::Sender<usize>,
 }
 
 impl Reaper {
-    pub(super) fn start(daemon: Arc<Daemon>) -> Self {
-        let (queue, mut dropped) = unbounded_channel::<String>();
+    pub(super) fn start(daemon: &Arc<Daemon>) -> Arc<Self> {
+        let (queue, dropped) = unbounded_channel::<String>();
+        let dropped = Arc::new(tokio::sync::Mutex::new(dropped));
         let (pending, _) = watch::channel(0);
-        let (worker, left) = (daemon.clone(), pending.clone());
-        tokio::spawn(async move {
-            while let Some(id) = dropped.recv().await {
-                if let Err(error) = remove(&worker, &id).await {
-                    tracing::warn!("container {id} stays behind: {error}");
-                }
-                left.send_modify(|count| *count -= 1);
-            }
-        });
-        Self { daemon, queue, pending }
+        for _ in 0..WORKERS {
+            tokio::spawn(work(daemon.clone(), dropped.clone(), pending.clone()));
+        }
+        Arc::new(Self { queue, pending })
     }
 
-    /// A container that is removed when the lease ends.
-    pub(super) fn lease(&self, id: String) -> Lease {
-        Lease {
-            id,
-            daemon: self.daemon.clone(),
-            queue: self.queue.clone(),
-            pending: self.pending.clone(),
-            ended: AtomicBool::new(false),
+    /// Has a container removed.
+    pub(super) fn take(&self, name: String) {
+        self.pending.send_modify(|count| *count += 1);
+        if self.queue.send(name).is_err() {
+            self.pending.send_modify(|count| *count -= 1);
         }
     }
 
@@ -50,47 +45,37 @@ impl Reaper {
     }
 }
 
-/// A container, and the duty to remove it.
-pub(super) struct Lease {
-    id: String,
+async fn work(
     daemon: Arc<Daemon>,
-    queue: UnboundedSender<String>,
+    queue: Arc<tokio::sync::Mutex<UnboundedReceiver<String>>>,
     pending: watch::Sender<usize>,
-    ended: AtomicBool,
-}
-
-impl Lease {
-    pub(super) fn id(&self) -> &str {
-        &self.id
-    }
-
-    pub(super) async fn end(&self) -> Result<(), SandboxError> {
-        remove(&self.daemon, &self.id).await?;
-        self.ended.store(true, Ordering::SeqCst);
-        Ok(())
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        if !*self.ended.get_mut() {
-            self.pending.send_modify(|count| *count += 1);
-            if self.queue.send(std::mem::take(&mut self.id)).is_err() {
-                self.pending.send_modify(|count| *count -= 1);
-            }
+) {
+    loop {
+        let next = queue.lock().await.recv().await;
+        let Some(name) = next else { return };
+        if let Err(error) = remove(&daemon, &name).await {
+            tracing::warn!("container {name} stays behind: {error}");
         }
+        pending.send_modify(|count| *count -= 1);
     }
 }
 
-/// Kills and removes a container; one that is gone is fine.
-pub(super) async fn remove(daemon: &Daemon, id: &str) -> Result<(), SandboxError> {
-    let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-    let _turn = daemon.turn().await;
-    match daemon.docker.remove_container(id, Some(options)).await {
-        Ok(()) => Ok(()),
-        Err(error) if is_not_found(&error) => Ok(()),
-        // Somebody else is at it.
-        Err(bollard::errors::Error::DockerResponseServerError { status_code: 409, .. }) => Ok(()),
-        Err(error) => Err(failed("remove a container", error)),
+/// Kills and removes a container; returns when it is gone.
+pub(super) async fn remove(daemon: &Daemon, name: &str) -> Result<(), SandboxError> {
+    for _ in 0..LOOKS {
+        let removed = daemon.ask(|docker| {
+            let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+            let name = name.to_owned();
+            async move { docker.remove_container(&name, Some(options)).await }
+        });
+        match removed.await {
+            Ok(()) => return Ok(()),
+            Err(error) if is_not_found(&error) => return Ok(()),
+            // Somebody else is at it, or our own request of before: until it is gone.
+            Err(error) if status(&error) == Some(409) => {}
+            Err(error) => return Err(failed("remove a container", error)),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
+    Err(SandboxError::Protocol(format!("container {name} is being removed, without end")))
 }

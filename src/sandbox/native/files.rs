@@ -13,11 +13,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 /// The first line of what [`FileWork::Send`] sends.
-pub(super) const TREE_HEADER: &str = "tree";
+pub(in crate::sandbox) const TREE_HEADER: &str = "tree";
 /// Likewise for a file; its permission bits follow, in decimal.
-pub(super) const FILE_HEADER: &str = "file";
+pub(in crate::sandbox) const FILE_HEADER: &str = "file";
 /// The exit code that says a limit was met.
-pub(super) const TOO_LARGE: i32 = 3;
+pub(in crate::sandbox) const TOO_LARGE: i32 = 3;
 
 enum FileError {
     Io(io::Error),

@@ -421,7 +421,9 @@ const SMALL: &str = "evalrun-zygote";
 const WHOLE: &str = "evalrun";
 
 /// Finds the programs that helpers can be started from, the best first.
-pub(super) fn find_helpers(option: Option<&Path>) -> Result<Vec<PathBuf>, SandboxError> {
+pub(in crate::sandbox) fn find_helpers(
+    option: Option<&Path>,
+) -> Result<Vec<PathBuf>, SandboxError> {
     let named = std::env::var_os("EVALRUN_HELPER").map(PathBuf::from);
     if let Some(helper) = option.map(Path::to_owned).or(named) {
         // It is started from another folder.

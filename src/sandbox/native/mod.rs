@@ -40,6 +40,7 @@ mod files;
 pub mod fuzzed;
 mod handle;
 mod init;
+pub(in crate::sandbox) mod inside;
 mod keeper;
 mod launcher;
 mod leftovers;
@@ -73,15 +74,18 @@ pub use leftovers::leaks;
 pub use probe::{Probe, probe};
 pub use ways::Way;
 
+pub(super) use files::{FILE_HEADER, TOO_LARGE, TREE_HEADER};
+pub(super) use launcher::find_helpers;
+
 use super::SandboxError;
 use proto::Fault;
 use std::process::ExitCode;
 
-/// If this process was started as a helper of the native back-end, does that work and returns its
+/// If this process was started as a helper of a back-end, does that work and returns its
 /// exit code. Must be called first in `main`, before any thread is started.
 #[must_use]
 pub fn sandbox_init() -> Option<ExitCode> {
-    zygote::run_if_asked()
+    zygote::run_if_asked().or_else(inside::run_if_asked)
 }
 
 /// What failed in a helper, as an error of ours.

@@ -16,7 +16,8 @@ use std::collections::{HashMap, HashSet};
 use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
-struct Server<'a> {
+/// What starts commands and tells how they ended.
+pub(super) struct Server<'a> {
     control: OwnedFd,
     null: OwnedFd,
     spawner: &'a mut Spawner,
@@ -38,15 +39,7 @@ pub(super) fn serve(
     spawner: &mut Spawner,
 ) -> i32 {
     let Ok(children) = sys::signal_fd() else { return 2 };
-    let mut server = Server {
-        control,
-        null,
-        spawner,
-        running: HashMap::new(),
-        stopped: None,
-        held: Vec::new(),
-        calls,
-    };
+    let mut server = Server::new(control, null, calls, spawner);
     loop {
         let calls = server.calls.as_ref().unwrap_or(&children);
         let mut ready = [&server.control, &children, calls]
@@ -78,8 +71,24 @@ pub(super) fn serve(
     }
 }
 
-impl Server<'_> {
-    fn answer(&mut self, request: InitRequest, descriptors: Vec<OwnedFd>) -> Result<(), Errno> {
+impl<'a> Server<'a> {
+    /// One that answers over `control`.
+    pub(super) fn new(
+        control: OwnedFd,
+        null: OwnedFd,
+        calls: Option<OwnedFd>,
+        spawner: &'a mut Spawner,
+    ) -> Self {
+        let (running, held) = (HashMap::new(), Vec::new());
+        Self { control, null, spawner, running, stopped: None, held, calls }
+    }
+
+    /// Does what is asked.
+    pub(super) fn answer(
+        &mut self,
+        request: InitRequest,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<(), Errno> {
         match request {
             // Whoever takes a snapshot relies on nothing moving.
             InitRequest::Exec(_) if self.stopped.is_some() => {
@@ -195,7 +204,7 @@ impl Server<'_> {
     }
 
     /// Takes every child that has ended, and tells of those that were commands.
-    fn reap(&mut self, children: &OwnedFd) -> Result<(), Errno> {
+    pub(super) fn reap(&mut self, children: &OwnedFd) -> Result<(), Errno> {
         let mut record = [0; 128];
         while rustix::io::read(children, &mut record).is_ok() {}
         while let Some(ended) = sys::wait_any() {
@@ -215,7 +224,7 @@ impl Server<'_> {
     }
 
     /// Sends a signal. A command that has ended meanwhile is no error.
-    fn signal(&self, id: u64, signal: i32, tree: bool) {
+    pub(super) fn signal(&self, id: u64, signal: i32, tree: bool) {
         let Some(pid) = self.running.iter().find(|(_, other)| **other == id).map(|(pid, _)| *pid)
         else {
             return;

@@ -5,6 +5,7 @@ use crate::compiled;
 use bytes::Bytes;
 use evalrun::layers::{ImageKey, LayerKey, Store, host};
 use evalrun::model::{Digest, Outcome};
+use evalrun::sandbox::docker::{DockerBackend, DockerOptions, DockerPlace};
 use evalrun::sandbox::fake::FakeBackend;
 use evalrun::sandbox::native::{NativeBackend, NativeOptions, Way, leaks};
 use evalrun::sandbox::{
@@ -61,6 +62,15 @@ pub(crate) const FAKE_CANNOT: &[Cannot] = &[
 /// What the native back-end cannot be asked for.
 pub(crate) const NATIVE_CANNOT: &[Cannot] = &[];
 
+/// What the Docker back-end cannot be asked for.
+pub(crate) const DOCKER_CANNOT: &[Cannot] =
+    &[("disk_is_limited_in_memory", "a container writes to its daemon's disk")];
+
+/// The image of the daemon's that the cases run in: `debian:bookworm`, or another by this variable.
+pub(crate) fn docker_image() -> String {
+    std::env::var("EVALRUN_TEST_IMAGE").unwrap_or_else(|_| "debian:bookworm".to_owned())
+}
+
 /// Whether a case is not for a back-end; says so.
 fn is_listed(backend: &str, cannot: &[Cannot], case: &str) -> bool {
     let listed = cannot.iter().find(|(name, _)| *name == case);
@@ -115,6 +125,32 @@ impl Bench {
         let root = Root::Directory(home.path().to_owned());
         let image = backend.import(layer("root"), root, &host::config()).await.unwrap();
         Some(Self { backend, image, home, has_cgroups: true, has_owners: false })
+    }
+
+    /// The Docker back-end of the daemon of this machine, with a Debian image.
+    pub(crate) async fn docker(case: &str) -> Option<Self> {
+        if is_listed("docker", DOCKER_CANNOT, case) {
+            return None;
+        }
+        let options = DockerOptions {
+            place: DockerPlace::of_environment(),
+            helper: Some(helper()),
+            ..DockerOptions::default()
+        };
+        let missing = match DockerBackend::connect(options).await {
+            Ok(backend) => match backend.named(&docker_image()).await.unwrap() {
+                Some(image) => {
+                    let home = tempfile::tempdir_in(scratch()).unwrap();
+                    let (image, has_cgroups, has_owners) = (image.key, true, true);
+                    return Some(Self { backend, image, home, has_cgroups, has_owners });
+                }
+                None => format!("the image {}", docker_image()),
+            },
+            Err(error) => error.to_string(),
+        };
+        assert!(std::env::var_os("CI").is_none(), "needs a Docker daemon with Debian: {missing}");
+        eprintln!("skipped, needs a Docker daemon with a Debian image: {missing}");
+        None
     }
 
     pub(crate) async fn sandbox(&self) -> Arc<dyn Sandbox> {

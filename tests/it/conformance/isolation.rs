@@ -37,8 +37,12 @@ pub(super) async fn what_a_command_is_born_with(bench: &Bench) {
     }
     assert_eq!(printed(&*sandbox, "ls /proc/self/fd | tr '\\n' ' '").await, "0 1 2 3");
     for file in ["exe", "root", "cwd", "environ", "mem", "fd", "maps"] {
-        let (outcome, _) =
-            shell(&*sandbox, &format!("cat /proc/1/{file} || ls /proc/1/{file}/")).await;
+        let line = match file {
+            // Where root inside is the machine's, the numbers can be seen, but not what they are of.
+            "fd" if bench.backend.name() == "docker" => "readlink /proc/1/fd/*".to_owned(),
+            file => format!("cat /proc/1/{file} || ls /proc/1/{file}/"),
+        };
+        let (outcome, _) = shell(&*sandbox, &line).await;
         assert!(!outcome.success(), "/proc/1/{file} is open");
     }
     let (outcome, text) = shell(&*sandbox, "mount -t tmpfs x /mnt; unshare -U true; chroot /proc/1/root ls; kill -9 1; sleep 0.1; echo still here").await;

@@ -97,6 +97,7 @@ macro_rules! conformance {
 
 conformance!(native);
 conformance!(fake);
+conformance!(docker);
 
 // What can differ where mounts are made in other ways.
 tests!(native_older:
@@ -110,9 +111,11 @@ tests!(native_older:
 
 #[test]
 fn what_a_back_end_cannot_names_cases() {
-    for (cannot, cases) in
-        [(bench::NATIVE_CANNOT, native::CASES), (bench::FAKE_CANNOT, fake::CASES)]
-    {
+    for (cannot, cases) in [
+        (bench::NATIVE_CANNOT, native::CASES),
+        (bench::FAKE_CANNOT, fake::CASES),
+        (bench::DOCKER_CANNOT, docker::CASES),
+    ] {
         let unknown = cannot.iter().find(|(case, _)| !cases.contains(case));
         assert_eq!(unknown, None, "there is no such case");
         assert!(cannot.len() < cases.len());

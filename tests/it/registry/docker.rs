@@ -161,6 +161,7 @@ fn build(bench: &Bench, busybox: &Path) -> (String, Vec<u8>) {
 
 /// The same image with its fourth layer compressed by Zstandard, under another tag.
 async fn with_zstd(bench: &Bench) -> String {
+    let _ = rustls::crypto::ring::default_provider().install_default();
     let http = reqwest::Client::new();
     let base = format!("http://{}/v2/t/ten", bench.address);
     let get = |path: String, accept: &'static str| {
