@@ -1,6 +1,7 @@
 //! A command to run in a sandbox, and the process it becomes.
 
 use super::SandboxError;
+use crate::layers::ImageConfig;
 use crate::model::Outcome;
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -41,6 +42,27 @@ impl Command {
     /// A command of these words, with no input and its output thrown away.
     pub fn new<S: Into<String>>(argv: impl IntoIterator<Item = S>) -> Self {
         Self { argv: argv.into_iter().map(Into::into).collect(), ..Self::default() }
+    }
+
+    /// Its variables, as `NAME=value`, over those of its sandbox: what comes later stands.
+    pub(super) fn variables(&self, sandbox: &BTreeMap<String, String>) -> Vec<String> {
+        let mut env = sandbox.clone();
+        if self.pty.is_some() {
+            env.entry("TERM".to_owned()).or_insert_with(|| "xterm".to_owned());
+        }
+        env.extend(self.env.clone());
+        env.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+    }
+
+    /// Where it runs: where it asks to, else where its image says, else at the top.
+    pub(super) fn workdir_in(&self, image: &ImageConfig) -> String {
+        let workdir = self.workdir.as_ref().unwrap_or(&image.workdir);
+        if workdir.is_empty() { "/".to_owned() } else { workdir.clone() }
+    }
+
+    /// Who runs it: whom it asks for, else whom its image says.
+    pub(super) fn user_in(&self, image: &ImageConfig) -> String {
+        self.user.as_ref().unwrap_or(&image.user).clone()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Sandboxes: create, exec, stream, copy, snapshot, terminate. The traits say what a sandbox does;
 //! `native` and later back-ends say how.
 
+mod carried;
 mod command;
 pub mod docker;
 mod error;

@@ -12,6 +12,7 @@ use super::wire::{End, Wire};
 use super::{files, image_name};
 use crate::layers::{ImageConfig, ImageKey, LayerKey};
 use crate::model::{Disk, DiskLimit};
+use crate::sandbox::carried;
 use crate::sandbox::{
     Backend, ByteStream, Content, NamedImage, Root, Sandbox, SandboxError, SandboxOptions,
 };
@@ -162,7 +163,7 @@ async fn bring(wire: &Arc<Wire>, options: &SandboxOptions) -> Result<(), Sandbox
             let bytes = fs_err::read(&mount.source).map_err(read())?.into();
             Content::File { bytes, mode: about.permissions().mode() & 0o7777 }
         };
-        files::copy_in(wire, &mount.target, content).await?;
+        carried::copy_in(wire, &mount.target, content).await?;
     }
     Ok(())
 }

@@ -4,9 +4,10 @@ use super::daemon::{Daemon, failed};
 use super::exec::{self, Wanted, places};
 use super::reaper::Reaper;
 use super::wire::{End, Wire};
-use super::{REPOSITORY, container, files};
+use super::{REPOSITORY, container};
 use crate::layers::{ImageConfig, ImageKey, LayerKey};
 use crate::model::{Digest, Disk, DiskLimit, Usage};
+use crate::sandbox::carried;
 use crate::sandbox::native::inside::Order;
 use crate::sandbox::{Command, Content, Limits, Process, Sandbox, SandboxError};
 use async_trait::async_trait;
@@ -117,16 +118,6 @@ pub(super) struct DockerSandbox {
 }
 
 impl DockerSandbox {
-    /// The environment of a command: what comes later stands.
-    fn env(&self, command: &Command) -> Vec<String> {
-        let mut env = self.env.clone();
-        if command.pty.is_some() {
-            env.entry("TERM".to_owned()).or_insert_with(|| "xterm".to_owned());
-        }
-        env.extend(command.env.iter().map(|(name, value)| (name.clone(), value.clone())));
-        env.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
-    }
-
     fn wire(&self) -> &Arc<Wire> {
         &self.held.wire
     }
@@ -135,12 +126,11 @@ impl DockerSandbox {
 #[async_trait]
 impl Sandbox for DockerSandbox {
     async fn exec(&self, command: &Command) -> Result<Process, SandboxError> {
-        let workdir = command.workdir.clone().unwrap_or_else(|| self.config.workdir.clone());
         let order = Order::Program {
             argv: command.argv.clone(),
-            env: self.env(command),
-            workdir: if workdir.is_empty() { "/".to_owned() } else { workdir },
-            user: command.user.clone().unwrap_or_else(|| self.config.user.clone()),
+            env: command.variables(&self.env),
+            workdir: command.workdir_in(&self.config),
+            user: command.user_in(&self.config),
             streams: places(&command.stdin, &command.stdout, &command.stderr),
             terminal: command.pty,
             keep: self.limits.output,
@@ -156,11 +146,11 @@ impl Sandbox for DockerSandbox {
     }
 
     async fn copy_in(&self, path: &str, content: Content) -> Result<(), SandboxError> {
-        files::copy_in(self.wire(), path, content).await
+        carried::copy_in(self.wire(), path, content).await
     }
 
     async fn copy_out(&self, path: &str, limit: u64) -> Result<Content, SandboxError> {
-        files::copy_out(self.wire(), path, limit).await
+        carried::copy_out(self.wire(), path, limit).await
     }
 
     async fn snapshot(

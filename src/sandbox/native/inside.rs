@@ -12,7 +12,7 @@ pub(in crate::sandbox) mod link;
 mod words;
 
 pub(in crate::sandbox) use words::{
-    Ended, FileTask, FromInside, Order, PROTOCOL, Place, ToInside, Totals, WINDOW,
+    Ended, FromInside, Order, PROTOCOL, Place, ToInside, Totals, WINDOW,
 };
 
 use super::serve::Server;

@@ -76,6 +76,7 @@ pub use ways::Way;
 
 pub(super) use files::{FILE_HEADER, TOO_LARGE, TREE_HEADER};
 pub(super) use launcher::find_helpers;
+pub(super) use proto::FileWork;
 
 use super::SandboxError;
 use proto::Fault;

@@ -6,9 +6,10 @@
 mod laws;
 mod words;
 
+pub(in crate::sandbox) use words::FileWork;
 pub(super) use words::{
-    At, Bind, BindSource, Create, EndedExec, Exec, Fault, FileWork, InitReply, InitRequest, Join,
-    NetnsPlan, Settle, Stream, UpperPlan, Work, ZygoteReply, ZygoteRequest,
+    At, Bind, BindSource, Create, EndedExec, Exec, Fault, InitReply, InitRequest, Join, NetnsPlan,
+    Settle, Stream, UpperPlan, Work, ZygoteReply, ZygoteRequest,
 };
 
 use rustix::fs::{MemfdFlags, SealFlags};

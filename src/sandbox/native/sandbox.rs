@@ -1,28 +1,20 @@
 //! A sandbox of the native back-end: the trait's verbs over a [`Shared`].
 
 use super::backend::Inner;
-use super::files::{FILE_HEADER, TOO_LARGE, TREE_HEADER};
 use super::handle::{EndReason, Shared};
 use super::keeper::{self, Order};
 use super::proto::{FileWork, Work};
 use super::{copy, stubs};
 use crate::layers::{ImageConfig, ImageKey, LayerKey, NewImage};
-use crate::model::{Digest, Disk, Outcome, Status, Usage};
+use crate::model::{Digest, Disk, Usage};
+use crate::sandbox::carried::{self, Carrier};
 use crate::sandbox::{
     Command, Content, Output, Process, Sandbox, SandboxError, SandboxOptions, Stdin,
 };
 use async_trait::async_trait;
-use bytes::Bytes;
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, BufReader, ReadBuf};
 use tokio::sync::OnceCell;
-
-/// Longest complaint of our own code inside that is quoted.
-const COMPLAINT: u64 = 4 << 10;
 
 /// A live sandbox; ends when it is dropped.
 pub(super) struct NativeSandbox {
@@ -38,32 +30,6 @@ pub(super) struct NativeSandbox {
 }
 
 impl NativeSandbox {
-    /// The environment of a command: what comes later stands.
-    fn env(&self, command: &Command) -> Vec<String> {
-        let mut env = self.env.clone();
-        if command.pty.is_some() {
-            env.entry("TERM".to_owned()).or_insert_with(|| "xterm".to_owned());
-        }
-        env.extend(command.env.iter().map(|(name, value)| (name.clone(), value.clone())));
-        env.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
-    }
-
-    /// Starts our own code inside.
-    async fn files(&self, work: FileWork, stdin: &Stdin) -> Result<Process, SandboxError> {
-        let order = Order {
-            work: Work::Files(work),
-            env: Vec::new(),
-            workdir: "/".to_owned(),
-            user: String::new(),
-            stdin,
-            stdout: &Output::Pipe,
-            stderr: &Output::Pipe,
-            timeout: None,
-            terminal: None,
-        };
-        keeper::start(&self.shared, order).await
-    }
-
     /// Ends it and waits until nothing of it is left; in a task of its own, so that a caller who
     /// loses patience does not leave it half done.
     fn finish(&self, reason: EndReason) -> tokio::task::JoinHandle<Usage> {
@@ -86,14 +52,31 @@ impl Drop for NativeSandbox {
 }
 
 #[async_trait]
+impl Carrier for NativeSandbox {
+    async fn start(&self, work: FileWork, stdin: &Stdin) -> Result<Process, SandboxError> {
+        let order = Order {
+            work: Work::Files(work),
+            env: Vec::new(),
+            workdir: "/".to_owned(),
+            user: String::new(),
+            stdin,
+            stdout: &Output::Pipe,
+            stderr: &Output::Pipe,
+            timeout: None,
+            terminal: None,
+        };
+        keeper::start(&self.shared, order).await
+    }
+}
+
+#[async_trait]
 impl Sandbox for NativeSandbox {
     async fn exec(&self, command: &Command) -> Result<Process, SandboxError> {
-        let workdir = command.workdir.clone().unwrap_or_else(|| self.config.workdir.clone());
         let order = Order {
             work: Work::Program(command.argv.clone()),
-            env: self.env(command),
-            workdir: if workdir.is_empty() { "/".to_owned() } else { workdir },
-            user: command.user.clone().unwrap_or_else(|| self.config.user.clone()),
+            env: command.variables(&self.env),
+            workdir: command.workdir_in(&self.config),
+            user: command.user_in(&self.config),
             stdin: &command.stdin,
             stdout: &command.stdout,
             stderr: &command.stderr,
@@ -104,59 +87,11 @@ impl Sandbox for NativeSandbox {
     }
 
     async fn copy_in(&self, path: &str, content: Content) -> Result<(), SandboxError> {
-        let absolute = absolute(path)?;
-        let process = match content {
-            Content::File { bytes, mode } => {
-                let work = FileWork::Write { path: absolute, mode };
-                self.files(work, &Stdin::Bytes(bytes)).await?
-            }
-            Content::Tar(mut stream) => {
-                let mut process =
-                    self.files(FileWork::Unpack { path: absolute }, &Stdin::Pipe).await?;
-                let mut stdin = process.stdin.take().expect("a pipe was asked for");
-                let copied = tokio::io::copy(&mut stream, &mut stdin).await;
-                drop(stdin);
-                // The other side's complaint says more than that it stopped reading.
-                if let Err(error) = copied
-                    && error.kind() != std::io::ErrorKind::BrokenPipe
-                {
-                    return Err(SandboxError::step(format!("copy to {path}"))(error));
-                }
-                process
-            }
-        };
-        check(path, 0, process).await
+        carried::copy_in(self, path, content).await
     }
 
     async fn copy_out(&self, path: &str, limit: u64) -> Result<Content, SandboxError> {
-        let work = FileWork::Send { path: absolute(path)?, limit };
-        let mut process = self.files(work, &Stdin::Null).await?;
-        let mut stdout = BufReader::new(process.stdout.take().expect("a pipe was asked for"));
-        let mut header = String::new();
-        let failed = || SandboxError::step(format!("copy from {path}"));
-        stdout.read_line(&mut header).await.map_err(failed())?;
-        let header = header.trim_end();
-        if header == TREE_HEADER {
-            return Ok(Content::Tar(Box::new(Checked::new(
-                path.to_owned(),
-                limit,
-                stdout,
-                process,
-            ))));
-        }
-        let mode = header.strip_prefix(FILE_HEADER).and_then(|mode| mode.trim().parse().ok());
-        let Some(mode) = mode else {
-            check(path, limit, process).await?;
-            return Err(SandboxError::Protocol(format!("no header before `{path}`")));
-        };
-        let mut bytes = Vec::new();
-        let read = stdout.take(limit.saturating_add(1)).read_to_end(&mut bytes).await;
-        read.map_err(failed())?;
-        check(path, limit, process).await?;
-        if bytes.len() as u64 > limit {
-            return Err(SandboxError::TooLarge { path: path.to_owned(), limit });
-        }
-        Ok(Content::File { bytes: Bytes::from(bytes), mode })
+        carried::copy_out(self, path, limit).await
     }
 
     async fn snapshot(
@@ -231,81 +166,6 @@ async fn take(
         shared.freeze(false).await?;
     }
     taken.map_err(|error| SandboxError::Protocol(format!("taking the layer: {error}")))?
-}
-
-/// An absolute path without a NUL in it. Where it leads is the sandbox's affair.
-fn absolute(path: &str) -> Result<String, SandboxError> {
-    let why = match path {
-        _ if !Path::new(path).is_absolute() => "is not absolute",
-        _ if path.contains('\0') => "has a NUL in it",
-        _ => return Ok(path.to_owned()),
-    };
-    Err(SandboxError::Path { path: path.to_owned(), why: why.to_owned() })
-}
-
-/// Waits for our own code inside and makes its complaint an error.
-async fn check(path: &str, limit: u64, mut process: Process) -> Result<(), SandboxError> {
-    let mut complaint = Vec::new();
-    if let Some(stderr) = process.stderr.take() {
-        // A complaint that cannot be read leaves the status.
-        let _ = stderr.take(COMPLAINT).read_to_end(&mut complaint).await;
-    }
-    let outcome = process.wait().await?;
-    verdict(path, limit, &outcome, &complaint)
-}
-
-fn verdict(
-    path: &str,
-    limit: u64,
-    outcome: &Outcome,
-    complaint: &[u8],
-) -> Result<(), SandboxError> {
-    match outcome.status {
-        Status::Code(0) => Ok(()),
-        Status::Code(TOO_LARGE) => Err(SandboxError::TooLarge { path: path.to_owned(), limit }),
-        Status::Code(_) if !complaint.is_empty() => Err(SandboxError::Path {
-            path: path.to_owned(),
-            why: String::from_utf8_lossy(complaint).into_owned(),
-        }),
-        status => Err(SandboxError::Path {
-            path: path.to_owned(),
-            why: format!("copying was cut short: {status:?}"),
-        }),
-    }
-}
-
-type Judged = Pin<Box<dyn Future<Output = Result<(), SandboxError>> + Send>>;
-
-/// A tree as a stream, whose end is an error if our code inside did not come to its own.
-struct Checked<R> {
-    stream: R,
-    judged: Option<Judged>,
-}
-
-impl<R: AsyncRead + Unpin> Checked<R> {
-    fn new(path: String, limit: u64, stream: R, process: Process) -> Self {
-        let judged = Box::pin(async move { check(&path, limit, process).await });
-        Self { stream, judged: Some(judged) }
-    }
-}
-
-impl<R: AsyncRead + Unpin> AsyncRead for Checked<R> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<std::io::Result<()>> {
-        let this = &mut *self;
-        let before = buffer.filled().len();
-        std::task::ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
-        if buffer.filled().len() > before || buffer.remaining() == 0 {
-            return Poll::Ready(Ok(()));
-        }
-        let Some(judged) = &mut this.judged else { return Poll::Ready(Ok(())) };
-        let result = std::task::ready!(judged.as_mut().poll(context));
-        this.judged = None;
-        Poll::Ready(result.map_err(std::io::Error::other))
-    }
 }
 
 /// The variables of every command: what comes later stands.

@@ -7,7 +7,7 @@ use super::super::serve::Server;
 use super::command::{Carried, Read};
 use super::facts;
 use super::link::Link;
-use super::words::{FileTask, FromInside, Order, PROTOCOL, Place, ToInside};
+use super::words::{FromInside, Order, PROTOCOL, Place, ToInside};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair};
@@ -365,16 +365,12 @@ fn exec(id: u64, order: Order) -> (Exec, [Place; 3], bool) {
             let is_terminal = terminal.is_some();
             (Exec { id, work, env, workdir, user, streams, terminal }, places, is_terminal)
         }
-        Order::Files(task) => {
-            let places = match task {
-                FileTask::Send { .. } => [Place::Null, Place::Carried, Place::Carried],
+        Order::Files(work) => {
+            let places = match work {
+                FileWork::Send { .. } => [Place::Null, Place::Carried, Place::Carried],
                 _ => [Place::Carried, Place::Null, Place::Carried],
             };
-            let work = Work::Files(match task {
-                FileTask::Write { path, mode } => FileWork::Write { path, mode },
-                FileTask::Unpack { path } => FileWork::Unpack { path },
-                FileTask::Send { path, limit } => FileWork::Send { path, limit },
-            });
+            let work = Work::Files(work);
             let streams = places.map(|place| match place {
                 Place::Carried => Stream::Passed,
                 _ => Stream::Null,

@@ -1,5 +1,6 @@
 //! What is said to and by our pid 1 in a container.
 
+use super::super::proto::FileWork;
 use serde::{Deserialize, Serialize};
 
 /// Bytes of one stream that may be under way, or wait for who reads them.
@@ -61,7 +62,7 @@ pub(in crate::sandbox) enum Order {
         keep: u64,
     },
     /// Our own code. Content is its input or its output, what is wrong its errors.
-    Files(FileTask),
+    Files(FileWork),
 }
 
 /// Where a stream leads.
@@ -73,17 +74,6 @@ pub(in crate::sandbox) enum Place {
     Carried,
     /// Where standard output leads.
     Stdout,
-}
-
-/// What our own code does with files.
-#[derive(Debug, Serialize, Deserialize)]
-pub(in crate::sandbox) enum FileTask {
-    /// Write a file.
-    Write { path: String, mode: u32 },
-    /// Unpack a tar stream below a directory.
-    Unpack { path: String },
-    /// Send a file or a tree, after one line that says which.
-    Send { path: String, limit: u64 },
 }
 
 /// From pid 1.

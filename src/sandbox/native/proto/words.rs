@@ -237,7 +237,7 @@ pub(in super::super) enum Work {
 /// What our own code does with files inside. Content comes on standard input or goes to standard
 /// output, what is wrong to standard error.
 #[derive(Debug, Serialize, Deserialize)]
-pub(in super::super) enum FileWork {
+pub(in crate::sandbox) enum FileWork {
     /// Write a file.
     Write {
         /// Absolute path.
