@@ -163,7 +163,7 @@ def ours(args, scratch, predictions, named):
     run_id, workers, backend = named
     command = [pathlib.Path(args.evalrun).absolute(), "run", "--dataset", scratch / "rows.json",
                "--predictions", predictions, "--run-id", run_id, "--parallel", workers, "--quiet",
-               "--backend", backend, "--timeout", args.timeout, "--report-dir", scratch / "evalrun", *home(args)]
+               "--backend", backend, "--timeout", args.timeout, "--no-cache", "--report-dir", scratch / "evalrun", *home(args)]
     run = measured(f"evalrun, {backend}", command, scratch)
     run["logs"] = scratch / "evalrun" / run_id
     run["report"] = next(iter(run["logs"].glob(f"*.{run_id}.json")), None)

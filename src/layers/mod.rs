@@ -38,7 +38,7 @@ pub use budget::Room;
 pub use cost::{ImageUsage, StoreUsage};
 pub use decompress::reader as plain_stream;
 pub use error::StoreError;
-pub use export::{export_archive, export_image};
+pub use export::{Squeeze, export_archive, export_image};
 pub use hold::ImageHold;
 pub use host::host_key;
 pub use import::{import_archive, import_directory, import_tar};

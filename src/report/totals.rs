@@ -29,7 +29,7 @@ pub struct Report {
     pub unselected: usize,
     /// From the first event to the last, pauses included.
     pub elapsed: Duration,
-    /// The sum of all sandboxes' wall time.
+    /// The sum of all sandboxes' wall time in this run; verdicts from history had none.
     pub sandbox_time: Duration,
     /// The most that ran at one time.
     pub peak_in_flight: usize,
@@ -113,7 +113,9 @@ impl Report {
             model.add(&facts.key, done);
             report.counts.add(done);
             report.complete &= done.is_some();
-            report.sandbox_time += done.map(|done| done.usage.wall).unwrap_or_default();
+            // One taken from history ran in another run.
+            let ran = done.filter(|done| done.known.is_none());
+            report.sandbox_time += ran.map(|done| done.usage.wall).unwrap_or_default();
         }
         for model in models.values_mut() {
             model.summary = summary(state, &model.model);

@@ -12,6 +12,7 @@ mod compiled;
 mod conformance;
 mod dataset;
 mod docker;
+mod docker_trouble;
 mod dockerfiles;
 mod engine;
 mod grading;

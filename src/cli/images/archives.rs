@@ -6,7 +6,7 @@ use crate::cli::Session;
 use crate::cli::args::{ExportArgs, ImportArgs};
 use crate::cli::exit::{self, Failure};
 use crate::cli::settings::Settings;
-use crate::layers::{self, ImageKey, Store, TagOrigin};
+use crate::layers::{self, ImageKey, Squeeze, Store, TagOrigin};
 use crate::sandbox::docker::DockerBackend;
 use anyhow::anyhow;
 use serde_json::json;
@@ -115,7 +115,9 @@ pub(super) async fn export(args: &ExportArgs, session: &Session) -> Result<u8, F
     let named = store.resolve(&args.name).is_some().then_some(args.name.as_str());
     match target {
         Target::Archive(path) => {
-            to_file(&path, |writer| layers::export_archive(&store, &key, named, writer))?;
+            to_file(&path, |writer| {
+                layers::export_archive(&store, &key, named, Squeeze::Small, writer)
+            })?;
         }
         Target::RootFs(path) => {
             to_file(&path, |writer| layers::export_image(&store, &key, writer, true))?;
@@ -155,7 +157,8 @@ async fn to_daemon(
     let last = name.rsplit('/').next().unwrap_or(name);
     let name = if last.contains(':') { name.to_owned() } else { format!("{name}:latest") };
     let mut writer = BufWriter::new(file.as_file_mut());
-    layers::export_archive(store, key, Some(&name), &mut writer).map_err(Failure::broken)?;
+    layers::export_archive(store, key, Some(&name), Squeeze::Quick, &mut writer)
+        .map_err(Failure::broken)?;
     writer.flush().map_err(Failure::broken)?;
     drop(writer);
     daemon.load_archive(file.path()).await.map_err(Failure::broken)

@@ -1,7 +1,7 @@
 //! An image as one archive that both `docker load` and the tools of the Open Container Initiative
 //! read: an OCI layout, with Docker's `manifest.json` beside it.
 
-use super::pack::{MANIFEST_TYPE, Packed, name, pack};
+use super::pack::{MANIFEST_TYPE, Packed, Squeeze, name, pack};
 use super::writer::{Meta, TarWriter};
 use crate::layers::{ImageKey, Store, StoreError};
 use crate::model::Digest;
@@ -18,9 +18,10 @@ pub fn export_archive(
     store: &Store,
     key: &ImageKey,
     image_name: Option<&str>,
+    squeeze: Squeeze,
     writer: impl Write,
 ) -> Result<(), StoreError> {
-    let packed = pack(store, key)?;
+    let packed = pack(store, key, squeeze)?;
     let mut tar = Archive(TarWriter::new(writer));
     tar.directory("blobs/")?;
     tar.directory("blobs/sha256/")?;

@@ -6,6 +6,7 @@ pub(super) mod pack;
 mod writer;
 
 pub use archive::export_archive;
+pub use pack::Squeeze;
 
 use super::{ImageKey, LayerKey, Store, StoreError, owners};
 use merge::{Source, Walk};

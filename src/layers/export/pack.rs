@@ -15,6 +15,24 @@ pub(in crate::layers) const MANIFEST_TYPE: &str = "application/vnd.oci.image.man
 const CONFIG_TYPE: &str = "application/vnd.oci.image.config.v1+json";
 const LAYER_TYPE: &str = "application/vnd.oci.image.layer.v1.tar+gzip";
 
+/// What layers are squeezed for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Squeeze {
+    /// For keeping and for the network.
+    Small,
+    /// For a reader on this machine, who unpacks them at once: not at all.
+    Quick,
+}
+
+impl Squeeze {
+    fn level(self) -> Compression {
+        match self {
+            Self::Small => Compression::new(4),
+            Self::Quick => Compression::none(),
+        }
+    }
+}
+
 /// An image as blobs.
 pub(in crate::layers) struct Packed {
     pub(in crate::layers) config: Vec<u8>,
@@ -32,17 +50,21 @@ pub(in crate::layers) struct PackedLayer {
 }
 
 /// Packs an image. What it shows of this machine is made a part of it, as its only layer.
-pub(in crate::layers) fn pack(store: &Store, key: &ImageKey) -> Result<Packed, StoreError> {
+pub(in crate::layers) fn pack(
+    store: &Store,
+    key: &ImageKey,
+    squeeze: Squeeze,
+) -> Result<Packed, StoreError> {
     let _using = store.use_lock()?;
     let image = store.need(key)?;
     let layers = match image.binds.is_empty() {
         true => {
             let each = image.layers.iter();
-            each.map(|layer| pack_layer(store, |writer| write_layer(store, layer, writer)))
+            each.map(|layer| pack_layer(store, squeeze, |writer| write_layer(store, layer, writer)))
                 .collect()
         }
         false => {
-            let whole = pack_layer(store, |writer| export_image(store, key, writer, true));
+            let whole = pack_layer(store, squeeze, |writer| export_image(store, key, writer, true));
             whole.map(|layer| vec![layer])
         }
     };
@@ -69,13 +91,14 @@ pub(in crate::layers) fn pack(store: &Store, key: &ImageKey) -> Result<Packed, S
 
 fn pack_layer(
     store: &Store,
+    squeeze: Squeeze,
     write: impl FnOnce(&mut Hashed<GzEncoder<Hashed<BufWriter<File>>>>) -> Result<(), StoreError>,
 ) -> Result<PackedLayer, StoreError> {
     let path = store.fresh("packed")?;
     let file = OpenOptions::new().read(true).write(true).create_new(true).open(&path)?;
     fs_err::remove_file(&path)?;
     let compressed = Hashed::new(BufWriter::with_capacity(128 << 10, file));
-    let mut plain = Hashed::new(GzEncoder::new(compressed, Compression::new(4)));
+    let mut plain = Hashed::new(GzEncoder::new(compressed, squeeze.level()));
     write(&mut plain)?;
     let (encoder, diff_id, _) = plain.finish();
     let (mut buffer, digest, size) = encoder.finish()?.finish();

@@ -4,7 +4,7 @@ use super::keys::Use;
 use super::place::Place;
 use super::{Registry, RegistryError, blocking};
 use crate::layers::ImageKey;
-use crate::layers::export::pack::{self, MANIFEST_TYPE, Packed, PackedLayer};
+use crate::layers::export::pack::{self, MANIFEST_TYPE, Packed, PackedLayer, Squeeze};
 use crate::model::Digest;
 use futures_util::TryStreamExt as _;
 use oci_client::Reference;
@@ -26,7 +26,7 @@ impl Registry {
             return Err(RegistryError::Name { name: place.name, why: why.to_owned() });
         }
         let (store, image) = (inner.store.clone(), *image);
-        let packed = blocking(move || pack::pack(&store, &image)).await?;
+        let packed = blocking(move || pack::pack(&store, &image, Squeeze::Small)).await?;
         let endpoint = place.own();
         let reference = Reference::with_tag(
             endpoint.host.clone(),

@@ -46,8 +46,9 @@ impl DockerBackend {
         let file = file.map_err(SandboxError::step("load an archive"))?;
         let docker = self.daemon.streaming();
         let options = ImportImageOptions::default();
-        let mut answers =
-            docker.import_image_stream(options, ReaderStream::new(file), None).boxed();
+        let mut answers = docker
+            .import_image_stream(options, ReaderStream::with_capacity(file, 256 << 10), None)
+            .boxed();
         let mut loaded = None;
         while let Some(answer) = answers.next().await {
             let text = answer.map_err(|error| failed("load an archive", error))?.stream;

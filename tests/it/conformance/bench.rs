@@ -25,6 +25,8 @@ pub(crate) struct Bench {
     pub(crate) has_cgroups: bool,
     /// Files inside can have owners other than root.
     pub(crate) has_owners: bool,
+    /// Sandboxes are containers of this machine's Docker daemon.
+    has_daemon: bool,
 }
 
 /// A case that a back-end cannot be asked for, and why not.
@@ -112,7 +114,7 @@ impl Bench {
         let (has_cgroups, has_owners) = (!says("no cgroup"), !says("owners"));
         let key = host::host_key(&[]);
         let image = backend.import(key, Root::Host, &host::config()).await.unwrap();
-        Some(Self { backend, image, home, has_cgroups, has_owners })
+        Some(Self { backend, image, home, has_cgroups, has_owners, has_daemon: false })
     }
 
     /// The fake back-end, with a script that knows a little shell.
@@ -124,7 +126,7 @@ impl Bench {
         let backend = FakeBackend::new(scripted::answer);
         let root = Root::Directory(home.path().to_owned());
         let image = backend.import(layer("root"), root, &host::config()).await.unwrap();
-        Some(Self { backend, image, home, has_cgroups: true, has_owners: false })
+        Some(Self { backend, image, home, has_cgroups: true, has_owners: false, has_daemon: false })
     }
 
     /// The Docker back-end of the daemon of this machine, with a Debian image.
@@ -142,7 +144,15 @@ impl Bench {
                 Some(image) => {
                     let home = tempfile::tempdir_in(scratch()).unwrap();
                     let (image, has_cgroups, has_owners) = (image.key, true, true);
-                    return Some(Self { backend, image, home, has_cgroups, has_owners });
+                    let has_daemon = true;
+                    return Some(Self {
+                        backend,
+                        image,
+                        home,
+                        has_cgroups,
+                        has_owners,
+                        has_daemon,
+                    });
                 }
                 None => format!("the image {}", docker_image()),
             },
@@ -158,7 +168,17 @@ impl Bench {
     }
 
     pub(crate) async fn sandbox_with(&self, options: &SandboxOptions) -> Arc<dyn Sandbox> {
-        self.backend.create(&self.image, options).await.unwrap()
+        self.backend.create(&self.image, &self.marked(options.clone())).await.unwrap()
+    }
+
+    /// With a label that says that the sandbox is this test's.
+    pub(crate) fn marked(&self, mut options: SandboxOptions) -> SandboxOptions {
+        options.labels.insert("test".to_owned(), self.mark());
+        options
+    }
+
+    fn mark(&self) -> String {
+        self.home.path().display().to_string()
     }
 
     pub(crate) async fn limited(&self, change: impl FnOnce(&mut Limits)) -> Arc<dyn Sandbox> {
@@ -175,6 +195,13 @@ impl Bench {
         assert_eq!(found, [""; 0]);
         let directories = fs_err::read_dir(home.join("sandboxes-v1"));
         assert_eq!(directories.map_or(0, Iterator::count), 0);
+        if self.has_daemon {
+            let label = format!("label=evalrun.test={}", self.mark());
+            let ours = ["ps", "--all", "--quiet", "--filter", &label];
+            let listed = std::process::Command::new("docker").args(ours).output().unwrap();
+            assert!(listed.status.success(), "{listed:?}");
+            assert_eq!(String::from_utf8_lossy(&listed.stdout), "");
+        }
     }
 }
 

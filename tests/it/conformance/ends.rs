@@ -34,9 +34,9 @@ pub(super) async fn two_hundred_at_once(bench: &Bench) {
     let backend = &bench.backend;
     let image = bench.image;
     let each = (0..200).map(|number| {
-        let backend = backend.clone();
+        let (backend, options) = (backend.clone(), bench.marked(SandboxOptions::default()));
         tokio::spawn(async move {
-            let sandbox = backend.create(&image, &SandboxOptions::default()).await.unwrap();
+            let sandbox = backend.create(&image, &options).await.unwrap();
             let text =
                 printed(&*sandbox, &format!("echo {number} > /own; sleep 1; cat /own")).await;
             assert_eq!(text, number.to_string());
