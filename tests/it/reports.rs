@@ -183,6 +183,39 @@ fn github_gets_a_summary_and_annotations() {
     assert!(String::from_utf8(output.stdout).unwrap().lines().all(|line| line.starts_with("::")));
 }
 
+/// By the program that GitHub renders Markdown with.
+#[test]
+fn the_summary_is_rendered() {
+    let place = Place::new();
+    let summary = place.path("summary.md");
+    fs_err::write(&summary, place.report("markdown")).unwrap();
+    let rendered = Command::new("cmark-gfm")
+        .args(["--unsafe", "--extension", "table", "--extension", "autolink"])
+        .args(["--extension", "strikethrough", "--extension", "tagfilter"])
+        .arg(&summary)
+        .output();
+    let Ok(rendered) = rendered else {
+        assert!(std::env::var("CI").is_err(), "cmark-gfm is not here");
+        eprintln!("skipped: there is no cmark-gfm");
+        return;
+    };
+    let page = String::from_utf8(rendered.stdout).unwrap();
+    let count = |what: &str| page.matches(what).count();
+    // Two tables of models, and four by what the instances are, each to open.
+    assert_eq!((count("<table>"), count("</details>")), (6, 5), "{page}");
+    assert!(count("</td>") > 3 * 6 && count("</h2>") == 1);
+    assert!(!page.contains("|:"), "a table that is none: {page}");
+    // A model's name is text.
+    let known = "h2 p table thead tbody tr th td ul li strong code a details summary sub";
+    let is_known = |tag: &str| {
+        let tag = tag.trim_start_matches('/');
+        let name: String = tag.chars().take_while(char::is_ascii_alphanumeric).collect();
+        known.split(' ').any(|known| known == name)
+    };
+    let unknown: Vec<&str> = page.split('<').skip(1).filter(|tag| !is_known(tag)).collect();
+    assert_eq!(unknown, [""; 0]);
+}
+
 #[test]
 fn a_submission_has_the_leaderboards_layout() {
     let place = Place::new();
