@@ -233,10 +233,9 @@ impl Saved<'_> {
             let (stated, found) = (diff_ids.len(), files.len());
             return Err(self.bad()(format!("it has {found} layers, and its config {stated}")));
         }
-        let mut layers: Vec<LayerKey> = Vec::new();
+        let layers: Vec<LayerKey> = diff_ids.iter().copied().map(oci::layer_key).collect();
         for ((name, blob), diff_id) in files.into_iter().zip(diff_ids) {
-            let open = || self.need(&name);
-            layers.push(oci::ensure_layer(self.store, diff_id, blob, open)?);
+            oci::ensure_layer(self.store, diff_id, blob, &layers, || self.need(&name))?;
         }
         let key = oci::register(self.store, key, layers, config.image_config(over))?;
         Ok(Imported { key, names })

@@ -27,7 +27,9 @@ pub(super) struct Budget {
     limit: Mutex<Option<u64>>,
     /// One evicts at a time.
     evicting: Mutex<()>,
-    waiting: AtomicBool,
+    waiting: Mutex<Waiters>,
+    /// How many layers are being filled.
+    filling: AtomicU64,
     /// What is in its place, in bytes on disk, as last counted.
     counted: AtomicU64,
     watched: AtomicBool,
@@ -40,12 +42,32 @@ impl Budget {
     }
 }
 
-/// Takes the waiter's place, and gives it back when dropped.
-struct Waiting<'a>(&'a AtomicBool);
+/// Who waits for room: those who make one image. Others could wait for them, and they for others.
+#[derive(Debug, Default)]
+struct Waiters {
+    layers: Vec<LayerKey>,
+    count: usize,
+}
+
+/// A place among the waiters, which is given back when dropped.
+struct Waiting<'a>(&'a Mutex<Waiters>);
+
+impl<'a> Waiting<'a> {
+    /// A place for one who makes an image of these layers; none if it would be another's image.
+    fn new(all: &'a Mutex<Waiters>, layers: &[LayerKey]) -> Option<Self> {
+        let mut waiters = all.lock().expect("no holder panics");
+        if waiters.count > 0 && (layers.is_empty() || waiters.layers != layers) {
+            return None;
+        }
+        waiters.layers = layers.to_vec();
+        waiters.count += 1;
+        Some(Self(all))
+    }
+}
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        self.0.lock().expect("no holder panics").count -= 1;
     }
 }
 
@@ -93,9 +115,7 @@ impl Store {
 
     /// Makes room ahead of what is being made.
     fn keep_ahead(&self) -> Result<(), StoreError> {
-        let Some(limit) = *self.budget().limit.lock().expect("no holder panics") else {
-            return Ok(());
-        };
+        let Some(limit) = self.budget_limit() else { return Ok(()) };
         let making = self.in_the_making()?;
         let (part, most) = AHEAD;
         let ahead = if making > 0 { (limit / part).min(most) } else { 0 };
@@ -118,7 +138,12 @@ impl Store {
     /// Whether it has a budget.
     #[must_use]
     pub fn has_budget(&self) -> bool {
-        self.budget().limit.lock().expect("no holder panics").is_some()
+        self.budget_limit().is_some()
+    }
+
+    /// What it may take.
+    pub(super) fn budget_limit(&self) -> Option<u64> {
+        *self.budget().limit.lock().expect("no holder panics")
     }
 
     /// How the store stands against its budget, if it has one. Blocks.
@@ -126,8 +151,7 @@ impl Store {
     /// # Errors
     /// Its files cannot be read.
     pub fn room(&self) -> Result<Option<Room>, StoreError> {
-        let limit = *self.budget().limit.lock().expect("no holder panics");
-        let Some(limit) = limit else { return Ok(None) };
+        let Some(limit) = self.budget_limit() else { return Ok(None) };
         let placed = self.bytes()?;
         self.budget().counted.store(placed, Ordering::Relaxed);
         Ok(Some(Room { limit, used: placed + self.in_the_making()? }))
@@ -179,8 +203,8 @@ impl Store {
         }
     }
 
-    /// Makes room for a layer that is about to be placed on these, and waits for it while other
-    /// images are held in this process. Of its bytes some are on disk already.
+    /// Makes room for a layer that is about to be placed on these or among these, and waits for it
+    /// while other images are held in this process. Of its bytes some are on disk already.
     pub(super) fn await_room(
         &self,
         (needed, more): (u64, u64),
@@ -193,9 +217,7 @@ impl Store {
                 return Ok(());
             }
             let others = self.holds().all().iter().any(|layer| !layers.contains(layer));
-            if waiting.is_none() && !self.budget().waiting.swap(true, Ordering::AcqRel) {
-                waiting = Some(Waiting(&self.budget().waiting));
-            }
+            waiting = waiting.or_else(|| Waiting::new(&self.budget().waiting, layers));
             // Two who wait could wait for each other.
             if !others || waiting.is_none() {
                 let limit = self.room()?.map_or(0, |room| room.limit);
@@ -203,6 +225,11 @@ impl Store {
             }
             std::thread::sleep(PAUSE);
         }
+    }
+
+    /// How many layers are being filled.
+    pub(super) fn filling(&self) -> &AtomicU64 {
+        &self.budget().filling
     }
 
     /// The image that was not used for longest, of those on which no other stands and that are not
@@ -231,11 +258,14 @@ impl Store {
 
     /// Removes an image and the layers that it alone needs; false if it is held.
     fn evict(&self, image: &StoredImage) -> Result<bool, StoreError> {
-        let top = LayerKey(image.key.0);
-        let home = self.layer_home(&top);
-        let alone = self.holds().try_alone(&top, &home)?;
-        if alone.is_none() && home.exists() {
-            return Ok(false);
+        // Not by its key: that of a pulled image is no layer's.
+        let mut alone = None;
+        if let Some(top) = image.layers.last() {
+            let home = self.layer_home(top);
+            alone = self.holds().try_alone(top, &home)?;
+            if alone.is_none() && home.exists() {
+                return Ok(false);
+            }
         }
         self.forget(&image.key)?;
         let needed = self.needed()?;

@@ -149,6 +149,10 @@ impl Store {
             }
             hold.layers.push(layer);
         }
+        // Its layers may be here for others: it could be forgotten until its last one was held.
+        if !self.image_path(key).exists() {
+            return Ok(None);
+        }
         for layer in &hold.layers {
             // The images below are used along with it.
             let below = ImageKey::from(*layer);

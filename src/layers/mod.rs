@@ -19,6 +19,7 @@ mod lock;
 mod names;
 mod oci;
 pub(crate) mod owners;
+mod pace;
 mod place;
 mod platform;
 mod pool;

@@ -2,6 +2,7 @@
 //! manifest makes in the store. Docker's own documents have the same fields.
 
 use super::hashing::Hashing;
+use super::pace::Paced;
 use super::{Healthcheck, ImageConfig, LayerKey, NewImage, NewLayer, Platform, Store, StoreError};
 use super::{decompress, import};
 use crate::model::{Digest, DigestBuilder};
@@ -191,11 +192,12 @@ pub(super) fn layer_key(diff_id: Digest) -> LayerKey {
 
 /// Makes sure of one layer: `open` gives its stream, compressed or not, if it is not here yet.
 /// Its digests are verified before it takes its place. [`StoreError::Corrupt`]: the stream is not
-/// the one that was asked for.
+/// the one that was asked for. `with`: all layers of its image.
 pub(super) fn ensure_layer<R: Read>(
     store: &Store,
     diff_id: Digest,
     blob: Option<Digest>,
+    with: &[LayerKey],
     open: impl FnOnce() -> Result<R, StoreError>,
 ) -> Result<LayerKey, StoreError> {
     let key = layer_key(diff_id);
@@ -204,7 +206,10 @@ pub(super) fn ensure_layer<R: Read>(
     }
     let layer = store.begin()?;
     let mut compressed = Hashing::new(open()?);
-    let filled = fill(&layer, &mut compressed, store);
+    let filled = fill(&layer, &mut compressed, store, with);
+    if let Err(error @ StoreError::OverBudget { .. }) = filled {
+        return Err(error);
+    }
     // What stands behind the compressed stream belongs to the blob too; and of a stream that makes
     // no sense the rest is read to tell a damaged one from a bad one.
     let rest = std::io::copy(&mut compressed, &mut std::io::sink());
@@ -223,15 +228,24 @@ pub(super) fn ensure_layer<R: Read>(
         let what = format!("layer sha256:{diff_id}, unpacked,");
         return Err(StoreError::Corrupt { what, found });
     }
-    layer.commit_layer(key)?;
+    layer.commit_layer(key, with)?;
     Ok(key)
 }
 
 /// Unpacks a stream into a layer; returns the digest of it without its compression.
-fn fill(layer: &NewLayer, compressed: impl Read, store: &Store) -> Result<Digest, StoreError> {
-    let mut plain = Hashing::new(decompress::reader(compressed)?);
-    import::fill(layer, &mut plain, true, store)?;
-    Ok(plain.finish().0)
+fn fill(
+    layer: &NewLayer,
+    compressed: impl Read,
+    store: &Store,
+    with: &[LayerKey],
+) -> Result<Digest, StoreError> {
+    let mut refused = None;
+    let paced = Paced::new(decompress::reader(compressed)?, store, with, &mut refused);
+    let mut plain = Hashing::new(paced);
+    let filled = import::fill(layer, &mut plain, true, store);
+    let (digest, _) = plain.finish();
+    refused.map_or(filled, Err)?;
+    Ok(digest)
 }
 
 /// Writes an image of layers that are in place under a key of its own.

@@ -137,9 +137,10 @@ impl NewLayer {
         self.store.register(image, layers)
     }
 
-    /// Puts the layer in its place without making an image; it stays there until one is made of it.
-    pub(super) fn commit_layer(&self, key: LayerKey) -> Result<(), StoreError> {
-        let _placed = self.store.place(&self.directory, key, &[], true)?;
+    /// Puts the layer in its place without making an image; it stays there until one is made of it
+    /// and the others (`with`).
+    pub(super) fn commit_layer(&self, key: LayerKey, with: &[LayerKey]) -> Result<(), StoreError> {
+        let _placed = self.store.place(&self.directory, key, with, true)?;
         if self.store.holds().take(key, &self.store.layer_home(&key))? {
             self.store.holds().pin(key);
         }

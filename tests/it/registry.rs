@@ -2,6 +2,7 @@
 //! test says so, a Docker daemon and a static busybox); where they are not there the tests say so and
 //! pass, with `CI=true` they fail.
 
+mod budget;
 mod docker;
 mod gate;
 mod keys;

@@ -188,7 +188,7 @@ fn large_tasks(folder: &Path, megabytes: u32, count: u32) {
 }
 
 /// Bytes on disk below a store's home, each file once.
-fn on_disk(home: &Path) -> u64 {
+pub(crate) fn on_disk(home: &Path) -> u64 {
     let mut seen = std::collections::HashSet::new();
     walkdir::WalkDir::new(home)
         .into_iter()

@@ -85,6 +85,13 @@ struct Counts {
     bytes: AtomicU64,
 }
 
+/// A layer that is wanted, and the layers of its image.
+struct Wanted {
+    blob: Blob,
+    diff_id: Digest,
+    with: Arc<[LayerKey]>,
+}
+
 /// What a document says of itself.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -217,9 +224,11 @@ impl Inner {
             wanted.push((layer_blob(descriptor).map_err(bad)?, diff_id));
         }
         let keys: Vec<_> = wanted.iter().map(|(_, diff_id)| oci::layer_key(*diff_id)).collect();
-        let all = wanted
-            .into_iter()
-            .map(|(blob, diff_id)| async move { self.layer(place, blob, diff_id, counts).await });
+        let with: Arc<[LayerKey]> = keys.clone().into();
+        let all = wanted.into_iter().map(|(blob, diff_id)| {
+            let wanted = Wanted { blob, diff_id, with: with.clone() };
+            async move { self.layer(place, &wanted, counts).await }
+        });
         let made = future::try_join_all(all).await;
         if made.is_err() {
             // No image is made of them now: they need not stay.
@@ -232,11 +241,10 @@ impl Inner {
     async fn layer(
         &self,
         place: &Place,
-        blob: Blob,
-        diff_id: Digest,
+        wanted: &Wanted,
         counts: &Counts,
     ) -> Result<LayerKey, RegistryError> {
-        let key = oci::layer_key(diff_id);
+        let (key, blob) = (oci::layer_key(wanted.diff_id), &wanted.blob);
         let mine = {
             let mut layers = self.layers.lock().expect("no holder panics");
             layers.entry(key).or_default().clone()
@@ -262,7 +270,7 @@ impl Inner {
         self.tell(PullEvent::Layer { image: place.name.clone(), bytes: blob.size });
         let mut tried = 1;
         loop {
-            match self.fetch(place, &blob, diff_id, counts).await {
+            match self.fetch(place, wanted, counts).await {
                 Ok(key) => {
                     counts.layers.fetch_add(1, Ordering::Relaxed);
                     return Ok(key);
@@ -288,19 +296,16 @@ impl Inner {
     async fn fetch(
         &self,
         place: &Place,
-        blob: &Blob,
-        diff_id: Digest,
+        Wanted { blob, diff_id, with }: &Wanted,
         counts: &Counts,
     ) -> Result<LayerKey, RegistryError> {
         let turn = self.turns.clone().acquire_owned().await;
         let turn = turn.expect("the semaphore is never closed");
-        let (store, size) = (self.store.clone(), blob.size);
-        // It becomes larger than it comes, but for what is there already.
-        blocking(move || store.make_room(size)).await?;
         let (sender, reader) = blob::pipe(blob.size, turn);
         let (store, digest) = (self.store.clone(), blob.digest);
+        let (diff_id, with) = (*diff_id, with.clone());
         let unpacking = tokio::task::spawn_blocking(move || {
-            oci::ensure_layer(&store, diff_id, Some(digest), || Ok(reader))
+            oci::ensure_layer(&store, diff_id, Some(digest), &with, || Ok(reader))
         });
         let tell = |bytes| {
             counts.bytes.fetch_add(bytes, Ordering::Relaxed);
@@ -312,9 +317,12 @@ impl Inner {
             unpacked.unwrap_or_else(|panic| Err(StoreError::Io(std::io::Error::other(panic))));
         match (downloaded, unpacked) {
             (_, Ok(key)) => Ok(key),
-            // A download that failed ends what reads it: its error is the cause of the other.
-            (Err(error), Err(_)) => Err(error),
-            (Ok(()), Err(source)) => {
+            // A download that failed ends what reads it: its error is the cause of the other. Unless
+            // nobody reads on because there is no room.
+            (Err(error), Err(found)) if !matches!(found, StoreError::OverBudget { .. }) => {
+                Err(error)
+            }
+            (_, Err(source)) => {
                 let what = format!("{}: blob sha256:{}", place.name, blob.digest);
                 Err(RegistryError::Layer { what, source })
             }

@@ -158,6 +158,22 @@ fn what_was_changed_is_named_and_shared_no_more() {
 }
 
 #[test]
+fn a_pulled_image_that_is_held_is_not_evicted() {
+    let (_home, store) = store();
+    let made = image_of(&store, "made-one", &[("file", "made-one", 1)]);
+    let layers = store.image(&made).unwrap().unwrap().layers;
+    let pulled = store.register(new_image("its manifest's digest", None), layers).unwrap();
+    store.forget(&made).unwrap();
+    let hold = store.hold(&pulled).unwrap().unwrap();
+    store.set_budget(Some(1)).unwrap();
+    assert!(store.make_room(0).unwrap() > 0);
+    assert!(store.contains(&pulled));
+    drop(hold);
+    store.make_room(0).unwrap();
+    assert!(!store.contains(&pulled) && store.hold(&pulled).unwrap().is_none());
+}
+
+#[test]
 fn a_budget_evicts_what_was_not_used_for_longest_and_never_what_is_held() {
     let (_home, store) = store();
     let make = |name: &str| {
