@@ -65,16 +65,16 @@ impl Inner {
 
     /// Pulls an image when it is its turn, and gives it to the back-end.
     pub(super) async fn pull(&self, name: &str) -> Result<ReadyImage, ImageError> {
-        let pulled = self.in_turn(Size::Stated, || self.pull_now(name)).await?;
-        pulled.ok_or_else(|| gone(name))
+        let pulled = self.in_turn(Size::Stated, async || self.pull_now(name).await.map(Some));
+        pulled.await?.ok_or_else(|| gone(name))
     }
 
-    /// Pulls an image and gives it to the back-end; `None`: it was evicted at once.
-    pub(super) async fn pull_now(&self, name: &str) -> Result<Option<ReadyImage>, ImageError> {
+    /// Pulls an image, keeps it, and gives it to the back-end.
+    pub(super) async fn pull_now(&self, name: &str) -> Result<ReadyImage, ImageError> {
         let registry = self.options.registry.as_ref().expect("whoever pulls has looked");
         let mut pauses = PAUSES.iter();
-        let pulled = loop {
-            match registry.pull(name).await {
+        let (pulled, hold) = loop {
+            match registry.pull_held(name).await {
                 Ok(pulled) => break pulled,
                 Err(error) => match pauses.next().filter(|_| error.may_pass()) {
                     Some(pause) => {
@@ -85,18 +85,14 @@ impl Inner {
                 },
             }
         };
-        let hold = self.hold(pulled.key).await?.map(Arc::new);
-        if hold.is_none() && self.store.has_budget() {
-            return Ok(None);
-        }
         self.hand_over(pulled.key).await?;
-        Ok(Some(ReadyImage {
+        Ok(ReadyImage {
             key: pulled.key,
             name: pulled.name,
             built: 0,
             digest: format!("sha256:{}", pulled.key),
-            _hold: hold,
-        }))
+            _hold: Some(Arc::new(hold)),
+        })
     }
 
     /// Gives an image of the store to a back-end that keeps its images elsewhere.

@@ -142,13 +142,7 @@ impl Store {
     /// Its files cannot be read or locked.
     pub fn hold(&self, key: &ImageKey) -> Result<Option<ImageHold>, StoreError> {
         let Some(image) = self.image(key)? else { return Ok(None) };
-        let mut hold = ImageHold { store: self.clone(), layers: Vec::new() };
-        for layer in image.layers {
-            if !self.holds().take(layer, &self.layer_home(&layer))? {
-                return Ok(None);
-            }
-            hold.layers.push(layer);
-        }
+        let Some(hold) = self.hold_layers(&image.layers)? else { return Ok(None) };
         // Its layers may be here for others: it could be forgotten until its last one was held.
         if !self.image_path(key).exists() {
             return Ok(None);
@@ -159,6 +153,18 @@ impl Store {
             if self.image_path(&below).exists() {
                 self.touch(&below)?;
             }
+        }
+        Ok(Some(hold))
+    }
+
+    /// Keeps layers in their places; `None` if one is not here.
+    pub(super) fn hold_layers(&self, layers: &[LayerKey]) -> Result<Option<ImageHold>, StoreError> {
+        let mut hold = ImageHold { store: self.clone(), layers: Vec::new() };
+        for layer in layers {
+            if !self.holds().take(*layer, &self.layer_home(layer))? {
+                return Ok(None);
+            }
+            hold.layers.push(*layer);
         }
         Ok(Some(hold))
     }

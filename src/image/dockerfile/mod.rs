@@ -253,9 +253,10 @@ impl<'a> Builder<'a> {
         {
             return Ok((own.key, own.config));
         }
+        let mut pulled = None;
         if store.resolve(name).is_none() && self.inner.options.registry.is_some() {
-            // It is our turn already.
-            self.inner.pull_now(name).await?;
+            // It is our turn already. What is pulled stays until it is kept.
+            pulled = Some(self.inner.pull_now(name).await?);
         }
         let image = match store.resolve(name) {
             Some((key, _)) => store.image(&key)?,
@@ -264,6 +265,7 @@ impl<'a> Builder<'a> {
         if let Some(image) = &image {
             self.keep(image.key).await?;
         }
+        drop(pulled);
         let image = image.ok_or_else(|| {
             self.wrong((line, format!("image `{name}` is not in the store; import or pull it")))
         })?;

@@ -5,7 +5,8 @@ use super::http::{Ask, Patience};
 use super::place::Place;
 use super::{Inner, PullEvent, Registry, RegistryError, blocking};
 use crate::layers::oci::{self, Config, Descriptor, Index, Manifest};
-use crate::layers::{ImageConfig, ImageKey, LayerKey, StoreError, TagOrigin, lock, platform};
+use crate::layers::{ImageConfig, ImageHold, ImageKey, LayerKey, Store, StoreError, TagOrigin};
+use crate::layers::{lock, platform};
 use crate::model::Digest;
 use bytes::Bytes;
 use futures_util::future;
@@ -50,6 +51,14 @@ impl Registry {
     /// # Errors
     /// [`RegistryError`]; layers that were complete stay and are not downloaded again.
     pub async fn pull(&self, name: &str) -> Result<Pulled, RegistryError> {
+        self.pull_held(name).await.map(|(pulled, _)| pulled)
+    }
+
+    /// The same, and keeps the image in its place.
+    ///
+    /// # Errors
+    /// Those of [`pull`](Self::pull).
+    pub async fn pull_held(&self, name: &str) -> Result<(Pulled, ImageHold), RegistryError> {
         let inner = &self.0;
         let place = Arc::new(Place::new(name, &inner.options)?);
         let store = inner.store.clone();
@@ -58,24 +67,41 @@ impl Registry {
         let (digest, manifest) = inner.manifest(&place).await?;
         let (id, config) = inner.config(&place, &manifest).await?;
         let (key, store) = (LayerKey(id), inner.store.clone());
-        let here = blocking(move || Ok(store.contains(&key.into()))).await?;
+        let here = blocking(move || store.hold(&key.into())).await?;
         let counts = Counts::default();
-        if !here {
-            let layers = inner.layers(&place, &manifest, &config, &counts).await?;
-            let store = inner.store.clone();
-            let config = config.image_config(&ImageConfig::default());
-            blocking(move || oci::register(&store, key, layers, config)).await?;
-        }
+        let hold = match here {
+            Some(hold) => hold,
+            None => {
+                let layers = inner.layers(&place, &manifest, &config, &counts).await?;
+                let store = inner.store.clone();
+                let config = config.image_config(&ImageConfig::default());
+                blocking(move || register(&store, key, layers, config)).await?
+            }
+        };
         let (store, named) = (inner.store.clone(), place.name.clone());
         blocking(move || store.tag(&named, &key.into(), TagOrigin::Pulled)).await?;
-        Ok(Pulled {
+        let pulled = Pulled {
             key: key.into(),
             name: place.name.clone(),
             manifest: digest,
             layers: counts.layers.load(Ordering::Relaxed),
             bytes: counts.bytes.load(Ordering::Relaxed),
-        })
+        };
+        Ok((pulled, hold))
     }
+}
+
+/// Writes an image down and keeps it.
+fn register(
+    store: &Store,
+    key: LayerKey,
+    layers: Vec<(LayerKey, ImageHold)>,
+    config: ImageConfig,
+) -> Result<ImageHold, StoreError> {
+    let keys = layers.iter().map(|(key, _)| *key).collect();
+    let image = oci::register(store, key, keys, config)?;
+    // Its layers are kept until the image is.
+    store.hold(&image)?.ok_or(StoreError::NoSuchImage(image))
 }
 
 /// What a pull has downloaded.
@@ -205,14 +231,14 @@ impl Inner {
         unreachable!("the last address returns")
     }
 
-    /// Makes sure of all layers, several at a time; their keys, the bottom one first.
+    /// Makes sure of all layers, several at a time, and keeps them; the bottom one first.
     async fn layers(
         &self,
         place: &Place,
         manifest: &Manifest,
         config: &Config,
         counts: &Counts,
-    ) -> Result<Vec<LayerKey>, RegistryError> {
+    ) -> Result<Vec<(LayerKey, ImageHold)>, RegistryError> {
         let bad = |why: String| RegistryError::Senseless { what: place.name.clone(), why };
         let diff_ids = config.diff_ids().map_err(bad)?;
         let (stated, found) = (diff_ids.len(), manifest.layers.len());
@@ -237,21 +263,21 @@ impl Inner {
         made
     }
 
-    /// Makes sure of one layer. Who else needs it, here or in another process, waits.
+    /// Makes sure of one layer and keeps it. Who else needs it, here or in another process, waits.
     async fn layer(
         &self,
         place: &Place,
         wanted: &Wanted,
         counts: &Counts,
-    ) -> Result<LayerKey, RegistryError> {
+    ) -> Result<(LayerKey, ImageHold), RegistryError> {
         let (key, blob) = (oci::layer_key(wanted.diff_id), &wanted.blob);
         let mine = {
             let mut layers = self.layers.lock().expect("no holder panics");
             layers.entry(key).or_default().clone()
         };
         let _mine = mine.lock().await;
-        if self.has(key).await? {
-            return Ok(key);
+        if let Some(hold) = self.keep(key).await? {
+            return Ok((key, hold));
         }
         let locks = self.store.home().join("locks-v1");
         let lock = locks.join(key.to_string());
@@ -264,8 +290,8 @@ impl Inner {
                 None => tokio::time::sleep(LOCK_PAUSE).await,
             }
         };
-        if self.has(key).await? {
-            return Ok(key);
+        if let Some(hold) = self.keep(key).await? {
+            return Ok((key, hold));
         }
         self.tell(PullEvent::Layer { image: place.name.clone(), bytes: blob.size });
         let mut tried = 1;
@@ -273,7 +299,11 @@ impl Inner {
             match self.fetch(place, wanted, counts).await {
                 Ok(key) => {
                     counts.layers.fetch_add(1, Ordering::Relaxed);
-                    return Ok(key);
+                    let hold = self.keep(key).await?.ok_or_else(|| {
+                        let source = StoreError::NoSuchLayer(key);
+                        RegistryError::Layer { what: place.name.clone(), source }
+                    })?;
+                    return Ok((key, hold));
                 }
                 Err(RegistryError::Layer { what, source: StoreError::Corrupt { .. } })
                     if tried < TRIES =>
@@ -287,9 +317,14 @@ impl Inner {
         }
     }
 
-    async fn has(&self, key: LayerKey) -> Result<bool, RegistryError> {
+    /// Keeps a layer, if it is here.
+    async fn keep(&self, key: LayerKey) -> Result<Option<ImageHold>, RegistryError> {
         let store = self.store.clone();
-        blocking(move || Ok(store.layer(&key)?.is_some())).await
+        blocking(move || match store.hold_layers(&[key])? {
+            Some(hold) if store.layer(&key)?.is_some() => Ok(Some(hold)),
+            _ => Ok(None),
+        })
+        .await
     }
 
     /// Downloads a layer and unpacks it while it comes.
