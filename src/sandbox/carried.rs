@@ -94,6 +94,8 @@ fn absolute(path: &str) -> Result<String, SandboxError> {
 /// Waits for our own code inside and makes its complaint an error.
 async fn check(path: &str, limit: u64, mut process: Process) -> Result<(), SandboxError> {
     let mut complaint = Vec::new();
+    // A stream that nobody reads would be waited for.
+    drop(process.stdout.take());
     if let Some(stderr) = process.stderr.take() {
         // A complaint that cannot be read leaves the status.
         let _ = stderr.take(COMPLAINT).read_to_end(&mut complaint).await;
