@@ -364,6 +364,17 @@ impl Store {
     pub(super) fn fresh(&self, kind: &str) -> Result<PathBuf, StoreError> {
         self.inner.workshop.fresh(kind)
     }
+
+    /// A file on the store's file system, for what is too large elsewhere. It goes when it is dropped;
+    /// what a killed process left is swept by a later one.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn scratch_file(&self) -> Result<tempfile::NamedTempFile, StoreError> {
+        let path = self.fresh("file")?;
+        let workshop = path.parent().expect("it is below the workshop");
+        Ok(tempfile::Builder::new().prefix("file-").tempfile_in(workshop)?)
+    }
 }
 
 /// Which marks this process can set, checked against those the store was made with.

@@ -151,7 +151,9 @@ impl OwnDaemon {
     fn process(folder: &Path) -> Child {
         let below = |name: &str| folder.join(name).display().to_string();
         let log = fs_err::OpenOptions::new().create(true).append(true).open(folder.join("log"));
-        Command::new("dockerd")
+        // A network of its own: a daemon without a bridge removes the one of this machine's daemon.
+        Command::new("unshare")
+            .args(["--net", "dockerd"])
             .args(["--data-root", &below("data"), "--exec-root", &below("exec")])
             .args(["--pidfile", &below("pid"), "--bridge", "none", "--iptables=false"])
             .args(["--ip6tables=false", "--host", &format!("unix://{}", below("docker.sock"))])

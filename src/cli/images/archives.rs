@@ -22,18 +22,13 @@ async fn daemon(settings: &Settings) -> Result<Arc<DockerBackend>, Failure> {
     DockerBackend::connect(options).await.map_err(Failure::broken)
 }
 
-/// A file that only we know, on the store's file system: images are large.
-fn scratch(store: &Store) -> Result<tempfile::NamedTempFile, Failure> {
-    tempfile::Builder::new().prefix(".archive-").tempfile_in(store.home()).map_err(Failure::broken)
-}
-
 pub(super) async fn import(args: &ImportArgs, session: &Session) -> Result<u8, Failure> {
     let store = session.settings.store()?;
     let _in_use = store.use_lock().map_err(Failure::broken)?;
     let mut kept = None;
     let path = match args.source.strip_prefix(DAEMON) {
         Some(name) => {
-            let file = scratch(&store)?;
+            let file = store.scratch_file().map_err(Failure::broken)?;
             daemon(&session.settings)
                 .await?
                 .save(name, file.path())
@@ -153,7 +148,7 @@ async fn to_daemon(
     name: &str,
 ) -> Result<(), Failure> {
     let daemon = daemon(settings).await?;
-    let mut file = scratch(store)?;
+    let mut file = store.scratch_file().map_err(Failure::broken)?;
     let last = name.rsplit('/').next().unwrap_or(name);
     let name = if last.contains(':') { name.to_owned() } else { format!("{name}:latest") };
     let mut writer = BufWriter::new(file.as_file_mut());
