@@ -234,10 +234,13 @@ impl Saved<'_> {
             return Err(self.bad()(format!("it has {found} layers, and its config {stated}")));
         }
         let layers: Vec<LayerKey> = diff_ids.iter().copied().map(oci::layer_key).collect();
+        let mut kept = Vec::new();
         for ((name, blob), diff_id) in files.into_iter().zip(diff_ids) {
-            oci::ensure_layer(self.store, diff_id, blob, &layers, || self.need(&name))?;
+            let open = || self.need(&name);
+            kept.push(oci::ensure_layer(self.store, diff_id, blob, &layers, open)?);
         }
         let key = oci::register(self.store, key, layers, config.image_config(over))?;
+        drop(kept);
         Ok(Imported { key, names })
     }
 

@@ -19,8 +19,6 @@ const PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug, Default)]
 pub(super) struct Holds {
     held: Mutex<HashMap<LayerKey, Held>>,
-    /// Layers in place of which no image is made yet.
-    pinned: Mutex<BTreeSet<LayerKey>>,
 }
 
 #[derive(Debug)]
@@ -29,7 +27,7 @@ struct Held {
     _lock: UseGuard,
 }
 
-/// Keeps an image in its place until it is dropped.
+/// Keeps an image, or layers of which one is to be made, in their places until it is dropped.
 #[derive(Debug)]
 pub struct ImageHold {
     store: Store,
@@ -89,23 +87,6 @@ impl Holds {
         }
     }
 
-    /// Keeps a layer, which the caller holds once, until an image is made of it.
-    pub(super) fn pin(&self, key: LayerKey) {
-        if !self.pinned.lock().expect("no holder panics").insert(key) {
-            self.release(&key);
-        }
-    }
-
-    /// An image is made of these layers.
-    pub(super) fn unpin(&self, layers: &[LayerKey]) {
-        let mut pinned = self.pinned.lock().expect("no holder panics");
-        for layer in layers {
-            if pinned.remove(layer) {
-                self.release(layer);
-            }
-        }
-    }
-
     /// All layers that this process holds.
     pub(super) fn all(&self) -> BTreeSet<LayerKey> {
         self.held().keys().copied().collect()
@@ -130,11 +111,6 @@ impl Holds {
 }
 
 impl Store {
-    /// No image is made of these layers, which were put in their places for one.
-    pub(super) fn let_go(&self, layers: &[LayerKey]) {
-        self.holds().unpin(layers);
-    }
-
     /// Keeps an image in its place until the hold is dropped, and notes that it is used now; `None`
     /// if it is not here whole.
     ///

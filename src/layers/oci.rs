@@ -3,7 +3,9 @@
 
 use super::hashing::Hashing;
 use super::pace::Paced;
-use super::{Healthcheck, ImageConfig, LayerKey, NewImage, NewLayer, Platform, Store, StoreError};
+use super::{
+    Healthcheck, ImageConfig, ImageHold, LayerKey, NewImage, NewLayer, Platform, Store, StoreError,
+};
 use super::{decompress, import};
 use crate::model::{Digest, DigestBuilder};
 use serde::Deserialize;
@@ -192,17 +194,17 @@ pub(super) fn layer_key(diff_id: Digest) -> LayerKey {
 
 /// Makes sure of one layer: `open` gives its stream, compressed or not, if it is not here yet.
 /// Its digests are verified before it takes its place. [`StoreError::Corrupt`]: the stream is not
-/// the one that was asked for. `with`: all layers of its image.
+/// the one that was asked for. `with`: all layers of its image. It is kept until the hold is dropped.
 pub(super) fn ensure_layer<R: Read>(
     store: &Store,
     diff_id: Digest,
     blob: Option<Digest>,
     with: &[LayerKey],
     open: impl FnOnce() -> Result<R, StoreError>,
-) -> Result<LayerKey, StoreError> {
+) -> Result<ImageHold, StoreError> {
     let key = layer_key(diff_id);
-    if store.layer(&key)?.is_some() {
-        return Ok(key);
+    if let Some(hold) = kept(store, key)? {
+        return Ok(hold);
     }
     let layer = store.begin()?;
     let mut compressed = Hashing::new(open()?);
@@ -228,8 +230,13 @@ pub(super) fn ensure_layer<R: Read>(
         let what = format!("layer sha256:{diff_id}, unpacked,");
         return Err(StoreError::Corrupt { what, found });
     }
-    layer.commit_layer(key, with)?;
-    Ok(key)
+    layer.commit_layer(key, with)
+}
+
+/// Keeps a layer that is here and can be relied on.
+pub(super) fn kept(store: &Store, key: LayerKey) -> Result<Option<ImageHold>, StoreError> {
+    let hold = store.hold_layers(&[key])?;
+    Ok(hold.filter(|_| store.layer(&key).is_ok_and(|layer| layer.is_some())))
 }
 
 /// Unpacks a stream into a layer; returns the digest of it without its compression.

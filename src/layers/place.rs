@@ -5,7 +5,7 @@
 
 use super::record::LayerRecord;
 use super::store::boot_id;
-use super::{LayerKey, Marks, Store, StoreError};
+use super::{ImageHold, LayerKey, Marks, Store, StoreError};
 use super::{contents, cost, hold, owners, remove_tree, usage};
 use jiff::Timestamp;
 use rustix::io::Errno;
@@ -15,31 +15,16 @@ use std::path::Path;
 /// What is written down of an image and its name, at most, in bytes on disk.
 const RECORDS: u64 = 16 << 10;
 
-/// What came to its place: held, so that it stays until an image is made of it.
-#[derive(Debug)]
-#[must_use]
-pub(super) struct Placed {
-    store: Store,
-    key: LayerKey,
-}
-
-impl Drop for Placed {
-    fn drop(&mut self) {
-        self.store.holds().release(&self.key);
-    }
-}
-
 impl Store {
-    /// Renames a finished layer (`directory` holds `fs`) into its place. `below`: the layers that
-    /// it stands on.
+    /// Renames a finished layer (`directory` holds `fs`) into its place, and keeps it. `below`: the
+    /// layers that it stands on, or among.
     pub(super) fn place(
         &self,
         directory: &Path,
         key: LayerKey,
         below: &[LayerKey],
         synced: bool,
-    ) -> Result<Placed, StoreError> {
-        let home = self.layer_home(&key);
+    ) -> Result<ImageHold, StoreError> {
         for _ in 0..3 {
             if self.layer(&key)?.is_none() {
                 if self.marks() == Marks::User {
@@ -51,8 +36,8 @@ impl Store {
                     false => self.place_as_it_is(directory, key, below)?,
                 }
             }
-            if self.holds().take(key, &home)? {
-                return Ok(Placed { store: self.clone(), key });
+            if let Some(hold) = self.hold_layers(&[key])? {
+                return Ok(hold);
             }
             // One that was there has been evicted just now.
         }

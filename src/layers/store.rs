@@ -296,14 +296,13 @@ impl Store {
         let key = ImageKey::from(image.key);
         let stored = StoredImage {
             key,
-            layers: layers.clone(),
+            layers,
             config: image.config,
             binds,
             size: 0,
             created: Timestamp::now(),
         };
         record::write(&self.image_path(&key), &stored)?;
-        self.holds().unpin(&layers);
         Ok(key)
     }
 

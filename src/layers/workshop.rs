@@ -2,7 +2,7 @@
 //! as long as the process lives, so that others can tell what a dead one left.
 
 use super::lock::{self, UseGuard};
-use super::{ImageKey, LayerKey, NewImage, Store, StoreError, remove_tree};
+use super::{ImageHold, ImageKey, LayerKey, NewImage, Store, StoreError, remove_tree};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -137,14 +137,14 @@ impl NewLayer {
         self.store.register(image, layers)
     }
 
-    /// Puts the layer in its place without making an image; it stays there until one is made of it
-    /// and the others (`with`).
-    pub(super) fn commit_layer(&self, key: LayerKey, with: &[LayerKey]) -> Result<(), StoreError> {
-        let _placed = self.store.place(&self.directory, key, with, true)?;
-        if self.store.holds().take(key, &self.store.layer_home(&key))? {
-            self.store.holds().pin(key);
-        }
-        Ok(())
+    /// Puts the layer in its place without making an image; it is kept until one is made of it and
+    /// the others (`with`).
+    pub(super) fn commit_layer(
+        &self,
+        key: LayerKey,
+        with: &[LayerKey],
+    ) -> Result<ImageHold, StoreError> {
+        self.store.place(&self.directory, key, with, true)
     }
 }
 

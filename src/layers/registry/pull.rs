@@ -250,17 +250,12 @@ impl Inner {
             wanted.push((layer_blob(descriptor).map_err(bad)?, diff_id));
         }
         let keys: Vec<_> = wanted.iter().map(|(_, diff_id)| oci::layer_key(*diff_id)).collect();
-        let with: Arc<[LayerKey]> = keys.clone().into();
+        let with: Arc<[LayerKey]> = keys.into();
         let all = wanted.into_iter().map(|(blob, diff_id)| {
             let wanted = Wanted { blob, diff_id, with: with.clone() };
             async move { self.layer(place, &wanted, counts).await }
         });
-        let made = future::try_join_all(all).await;
-        if made.is_err() {
-            // No image is made of them now: they need not stay.
-            self.store.let_go(&keys);
-        }
-        made
+        future::try_join_all(all).await
     }
 
     /// Makes sure of one layer and keeps it. Who else needs it, here or in another process, waits.
@@ -297,12 +292,8 @@ impl Inner {
         let mut tried = 1;
         loop {
             match self.fetch(place, wanted, counts).await {
-                Ok(key) => {
+                Ok(hold) => {
                     counts.layers.fetch_add(1, Ordering::Relaxed);
-                    let hold = self.keep(key).await?.ok_or_else(|| {
-                        let source = StoreError::NoSuchLayer(key);
-                        RegistryError::Layer { what: place.name.clone(), source }
-                    })?;
                     return Ok((key, hold));
                 }
                 Err(RegistryError::Layer { what, source: StoreError::Corrupt { .. } })
@@ -320,11 +311,7 @@ impl Inner {
     /// Keeps a layer, if it is here.
     async fn keep(&self, key: LayerKey) -> Result<Option<ImageHold>, RegistryError> {
         let store = self.store.clone();
-        blocking(move || match store.hold_layers(&[key])? {
-            Some(hold) if store.layer(&key)?.is_some() => Ok(Some(hold)),
-            _ => Ok(None),
-        })
-        .await
+        blocking(move || oci::kept(&store, key)).await
     }
 
     /// Downloads a layer and unpacks it while it comes.
@@ -333,7 +320,7 @@ impl Inner {
         place: &Place,
         Wanted { blob, diff_id, with }: &Wanted,
         counts: &Counts,
-    ) -> Result<LayerKey, RegistryError> {
+    ) -> Result<ImageHold, RegistryError> {
         let turn = self.turns.clone().acquire_owned().await;
         let turn = turn.expect("the semaphore is never closed");
         let (sender, reader) = blob::pipe(blob.size, turn);
@@ -351,7 +338,7 @@ impl Inner {
         let unpacked =
             unpacked.unwrap_or_else(|panic| Err(StoreError::Io(std::io::Error::other(panic))));
         match (downloaded, unpacked) {
-            (_, Ok(key)) => Ok(key),
+            (_, Ok(hold)) => Ok(hold),
             // A download that failed ends what reads it: its error is the cause of the other. Unless
             // nobody reads on because there is no room.
             (Err(error), Err(found)) if !matches!(found, StoreError::OverBudget { .. }) => {

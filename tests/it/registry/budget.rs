@@ -64,13 +64,20 @@ async fn a_pull_waits_for_what_is_held_and_never_exceeds_the_budget() {
     let pulled = waits.await.unwrap().unwrap();
     assert!(store.contains(&pulled.key) && !store.contains(&held.key));
 
-    // With nothing to wait for it is told, and what was unpacked of it goes.
+    // With nothing to wait for it is told, and nothing of it is kept.
     let error = registry.pull(&large).await.unwrap_err();
     let RegistryError::Layer { source: StoreError::OverBudget { limit, .. }, .. } = error else {
         panic!("{error}");
     };
     assert_eq!(limit, BUDGET);
-    store.make_room(BUDGET).unwrap();
+    // What is unpacked beside the layer that failed ends by itself.
+    for _ in 0..500 {
+        store.make_room(BUDGET).unwrap();
+        if on_disk(store.home()) < 1 << 20 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     ended.store(true, Ordering::Relaxed);
     watcher.join().unwrap();
     let peak = peak.load(Ordering::Relaxed);
