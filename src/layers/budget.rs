@@ -30,12 +30,29 @@ pub(super) struct Budget {
     waiting: Mutex<Waiters>,
     /// How many layers are being filled.
     filling: AtomicU64,
+    /// Bytes of layers that are on their way to their place.
+    moving: AtomicU64,
     /// What is in its place, in bytes on disk, as last counted.
     counted: AtomicU64,
     watched: AtomicBool,
 }
 
+/// Bytes that are on their way until it is dropped.
+pub(super) struct Moving<'a>(&'a AtomicU64, u64);
+
+impl Drop for Moving<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(self.1, Ordering::Release);
+    }
+}
+
 impl Budget {
+    /// So much is on its way from what is made to its place.
+    pub(super) fn moving(&self, bytes: u64) -> Moving<'_> {
+        self.moving.fetch_add(bytes, Ordering::Relaxed);
+        Moving(&self.moving, bytes)
+    }
+
     /// So much has come to its place since it was counted.
     pub(super) fn count(&self, bytes: u64) {
         self.counted.fetch_add(bytes, Ordering::Relaxed);
@@ -152,9 +169,12 @@ impl Store {
     /// Its files cannot be read.
     pub fn room(&self) -> Result<Option<Room>, StoreError> {
         let Some(limit) = self.budget_limit() else { return Ok(None) };
+        // In the order in which a layer comes to its place, so that none is missed on its way.
+        let making = self.in_the_making()?;
+        let moving = self.budget().moving.load(Ordering::Acquire);
         let placed = self.bytes()?;
         self.budget().counted.store(placed, Ordering::Relaxed);
-        Ok(Some(Room { limit, used: placed + self.in_the_making()? }))
+        Ok(Some(Room { limit, used: placed + moving + making }))
     }
 
     /// Evicts until there is room for so many bytes more, as far as that can be done now; returns
@@ -163,11 +183,15 @@ impl Store {
     /// # Errors
     /// Trouble with files.
     pub fn make_room(&self, needed: u64) -> Result<u64, StoreError> {
+        if !self.has_budget() {
+            return Ok(0);
+        }
+        // What is on its way out is not counted, and still there.
+        let _turn = self.budget().evicting.lock().expect("no holder panics");
         let Some(room) = self.room()? else { return Ok(0) };
         if room.lacks(needed) == 0 {
             return Ok(0);
         }
-        let _turn = self.budget().evicting.lock().expect("no holder panics");
         let all = lock::for_a_moment(|| lock::try_exclusive(&self.keep_path()))?;
         if all.is_none() {
             // Another process needs everything where it is.
@@ -212,11 +236,12 @@ impl Store {
     ) -> Result<(), StoreError> {
         let mut waiting = None;
         loop {
+            // Before room is made: what is let go meanwhile is found at the next look.
+            let others = self.holds().all().iter().any(|layer| !layers.contains(layer));
             let lacking = self.make_room(more)?;
             if lacking == 0 {
                 return Ok(());
             }
-            let others = self.holds().all().iter().any(|layer| !layers.contains(layer));
             waiting = waiting.or_else(|| Waiting::new(&self.budget().waiting, layers));
             // Two who wait could wait for each other.
             if !others || waiting.is_none() {

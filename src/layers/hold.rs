@@ -133,6 +133,18 @@ impl Store {
         Ok(Some(hold))
     }
 
+    /// Keeps a layer that is about to come to its place from this directory.
+    pub(super) fn hold_made(
+        &self,
+        key: LayerKey,
+        directory: &Path,
+    ) -> Result<ImageHold, StoreError> {
+        match self.holds().take(key, directory)? {
+            true => Ok(ImageHold { store: self.clone(), layers: vec![key] }),
+            false => Err(StoreError::NoSuchLayer(key)),
+        }
+    }
+
     /// Keeps layers in their places; `None` if one is not here.
     pub(super) fn hold_layers(&self, layers: &[LayerKey]) -> Result<Option<ImageHold>, StoreError> {
         let mut hold = ImageHold { store: self.clone(), layers: Vec::new() };

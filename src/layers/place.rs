@@ -26,31 +26,36 @@ impl Store {
         synced: bool,
     ) -> Result<ImageHold, StoreError> {
         for _ in 0..3 {
-            if self.layer(&key)?.is_none() {
-                if self.marks() == Marks::User {
-                    // What a sandbox closed is closed to us too.
-                    owners::open_up(&directory.join("fs"))?;
-                }
-                match synced {
-                    true => self.place_shared(directory, key, below)?,
-                    false => self.place_as_it_is(directory, key, below)?,
+            if self.layer(&key)?.is_some() {
+                match self.hold_layers(&[key])? {
+                    Some(hold) => return Ok(hold),
+                    // It has been evicted just now.
+                    None => continue,
                 }
             }
-            if let Some(hold) = self.hold_layers(&[key])? {
+            if self.marks() == Marks::User {
+                // What a sandbox closed is closed to us too.
+                owners::open_up(&directory.join("fs"))?;
+            }
+            let placed = match synced {
+                true => self.place_shared(directory, key, below)?,
+                false => self.place_as_it_is(directory, key, below)?,
+            };
+            if let Some(hold) = placed {
                 return Ok(hold);
             }
-            // One that was there has been evicted just now.
         }
         Err(StoreError::NoSuchLayer(key))
     }
 
-    /// Without waiting for the disk, and without a look at what is in it.
+    /// Without waiting for the disk, and without a look at what is in it. `None`: there is one in
+    /// its place.
     fn place_as_it_is(
         &self,
         directory: &Path,
         key: LayerKey,
         below: &[LayerKey],
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<ImageHold>, StoreError> {
         let used = usage::of_tree(&directory.join("fs"))?;
         self.await_room((used.bytes + RECORDS, RECORDS), below)?;
         let layer = LayerRecord {
@@ -61,7 +66,9 @@ impl Store {
         };
         self.write_record(directory, &layer)?;
         self.budget().count(used.bytes);
-        self.rename_into(directory, &key).map(drop)
+        let _moving = self.budget().moving(used.bytes + RECORDS);
+        let hold = self.hold_made(key, directory)?;
+        Ok(self.rename_into(directory, &key)?.then_some(hold))
     }
 
     fn place_shared(
@@ -69,7 +76,7 @@ impl Store {
         directory: &Path,
         key: LayerKey,
         below: &[LayerKey],
-    ) -> Result<(), StoreError> {
+    ) -> Result<Option<ImageHold>, StoreError> {
         let found = contents::take(&directory.join("fs"), true)?;
         let bytes = contents::bytes(&found);
         let digest = contents::write(directory, &found)?;
@@ -87,10 +94,14 @@ impl Store {
         self.await_room((loose + sharing.fresh + records, more), below)?;
         self.budget().count(loose + sharing.fresh + records);
         self.sync()?;
-        if self.rename_into(directory, &key)? {
-            self.pool().add(&sharing, directory, &self.layer_home(&key))?;
+        let _moving = self.budget().moving(loose + sharing.fresh + more);
+        // Before anybody else sees it: nobody would keep it where it is.
+        let hold = self.hold_made(key, directory)?;
+        if !self.rename_into(directory, &key)? {
+            return Ok(None);
         }
-        Ok(())
+        self.pool().add(&sharing, directory, &self.layer_home(&key))?;
+        Ok(Some(hold))
     }
 
     fn write_record(&self, directory: &Path, layer: &LayerRecord) -> Result<(), StoreError> {
