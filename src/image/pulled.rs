@@ -65,7 +65,7 @@ impl Inner {
 
     /// Pulls an image when it is its turn, and gives it to the back-end.
     pub(super) async fn pull(&self, name: &str) -> Result<ReadyImage, ImageError> {
-        let pulled = self.in_turn(Size::Stated, async || self.pull_now(name).await.map(Some));
+        let pulled = self.in_turn(Size::Paced, async || self.pull_now(name).await.map(Some));
         pulled.await?.ok_or_else(|| gone(name))
     }
 

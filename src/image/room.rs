@@ -26,9 +26,9 @@ pub(super) struct Room {
 pub(super) enum Size {
     /// Nothing: it may become as large as the largest so far.
     Unknown,
-    /// Each of its layers says how large it is and makes room for itself, so that layers it shares
-    /// with others stay.
-    Stated,
+    /// Nothing, but each of its layers waits for room as it is unpacked, so that those it shares with
+    /// others stay.
+    Paced,
 }
 
 /// What was made of a plan.
